@@ -1,0 +1,2 @@
+// Package serve speaks the OpenAI and Anthropic APIs in front of a model.
+package serve
