@@ -55,8 +55,8 @@ func (d *Decoder) Flush() string {
 	return out
 }
 
-// WholeChars is the number of bytes of s without an unfinished UTF-8 character at its end. Bytes that could not become
-// a character however s goes on count as whole.
+// WholeChars is the number of bytes of s without an unfinished UTF-8 character at its end: a lead byte that promises
+// more bytes than have come. Any other byte that is not UTF-8 counts as whole.
 func WholeChars(s string) int {
 	for i := len(s) - 1; i >= 0 && i >= len(s)-3; i-- {
 		n := 1

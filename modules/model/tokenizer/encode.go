@@ -115,9 +115,17 @@ func (b *Builder) Template(text string) {
 // Data adds text in which nothing is special.
 func (b *Builder) Data(text string) { b.pending = append(b.pending, text...) }
 
-// Boundary returns the number of tokens so far, if the text so far ends with a special token: only then is it certain
-// that no token will reach across.
-func (b *Builder) Boundary() (tokens int, ok bool) { return len(b.ids), len(b.pending) == 0 }
+// Boundary returns the number of tokens so far if it is certain that no token reaches across into what follows: where
+// the text so far ends with a special token, or next, the template text to be added after it, begins with one.
+func (b *Builder) Boundary(next string) (tokens int, ok bool) {
+	if len(b.pending) > 0 {
+		if n, _ := b.t.literals.match(next); n == 0 {
+			return len(b.ids), false
+		}
+		b.flush()
+	}
+	return len(b.ids), true
+}
 
 // Tokens ends the list and returns it, with dst in front.
 func (b *Builder) Tokens() []int32 {
