@@ -7,13 +7,13 @@ import (
 
 // Fixed by the architecture of DeepSeek V4; every shape shares them.
 const (
-	Streams    = 4                          // residual streams of the hyper-connections
+	Streams    = 4                           // residual streams of the hyper-connections
 	MixWidth   = 2*Streams + Streams*Streams // control values per half layer: pre 4, post 4, comb 4×4
-	IndexDim   = 128                        // indexer head width: Hadamard-128, four FP4 blocks of 32
-	FP8Block   = 64                         // values that share one exponent in a KV row
-	FP4Block   = 32                         // values that share one exponent in an index row
-	PageTokens = 2048                       // tokens of one sequence that a page holds
-	Slack      = 16                         // ring rows beyond the needed ones: what speculation and rewind live on
+	IndexDim   = 128                         // indexer head width: Hadamard-128, four FP4 blocks of 32
+	FP8Block   = 64                          // values that share one exponent in a KV row
+	FP4Block   = 32                          // values that share one exponent in an index row
+	PageTokens = 2048                        // tokens of one sequence that a page holds
+	Slack      = 16                          // ring rows beyond the needed ones: what speculation and rewind live on
 )
 
 // Shape holds the hyper-parameters of a model. The zero value is not a shape; see Check.
