@@ -429,7 +429,9 @@ func (p *Parser) readTentative() bool {
 		if p.buf == "" {
 			return false
 		}
-		p.unquote(inReasoning, p.block.raw.String()+p.tail)
+		// The line breaks may belong to another block.
+		p.buf, p.pos = p.tail+p.buf, p.pos-len(p.tail)
+		p.unquote(inReasoning, p.block.raw.String())
 		return true
 	}
 	// The tag may have begun in what was read before.
