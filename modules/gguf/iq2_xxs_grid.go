@@ -1,9 +1,7 @@
 package gguf
 
 import (
-	"cmp"
 	"math/bits"
-	"slices"
 	"sync"
 )
 
@@ -118,30 +116,29 @@ func (s *iq2xxsSearch) closest(i int) []uint8 {
 	for k := range row {
 		row[k], i = i%3, i/3
 	}
-	type candidate struct {
-		dist  int
-		entry uint8
-	}
-	var all [256]candidate
+	const far = 1 << 10
+	first, second := far, far
+	var dist [256]int
 	for g := range s.levels {
 		d := 0
 		for k, level := range s.levels[g] {
 			diff := row[k] - int(level)
 			d += diff * diff
 		}
-		all[g] = candidate{d, uint8(g)}
-	}
-	slices.SortStableFunc(all[:], func(a, b candidate) int { return cmp.Compare(a.dist, b.dist) })
-	second := all[0].dist
-	var list []uint8
-	for _, c := range all {
-		if c.dist > second {
-			if second != all[0].dist {
-				break
-			}
-			second = c.dist
+		dist[g] = d
+		if d < first {
+			first, second = d, first
+		} else if d > first && d < second {
+			second = d
 		}
-		list = append(list, c.entry)
+	}
+	var list []uint8
+	for _, want := range []int{first, second} {
+		for g, d := range dist {
+			if d == want {
+				list = append(list, uint8(g))
+			}
+		}
 	}
 	return list
 }

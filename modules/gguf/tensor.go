@@ -174,3 +174,19 @@ func (t *Tensor) Section() *io.SectionReader {
 	}
 	return io.NewSectionReader(t.file, t.FileOffset(), int64(t.Bytes))
 }
+
+// Payload returns the tensor's bytes as a payload for a [Writer], streamed
+// from the file. The file must stay open until they are written.
+func (t *Tensor) Payload() Payload {
+	return func(w io.Writer) error {
+		if t.file != nil && t.file.data != nil {
+			data, err := t.Data()
+			if err != nil {
+				return err
+			}
+			return Bytes(data)(w)
+		}
+		_, err := io.Copy(w, t.Section())
+		return err
+	}
+}
