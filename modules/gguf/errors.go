@@ -61,6 +61,7 @@ func (c Class) Error() string { return string(c) }
 // Error says which rule a file broke, where, and with which value.
 type Error struct {
 	Class  Class
+	Path   string // of the file, when there is one
 	Offset int64  // absolute byte offset of the field at fault
 	Record int    // index of the metadata or tensor record, -1 outside both
 	What   string // "header", "key" or "tensor"
@@ -73,6 +74,10 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("gguf: ")
+	if e.Path != "" {
+		b.WriteString(e.Path)
+		b.WriteString(": ")
+	}
 	b.WriteString(e.What)
 	switch {
 	case e.Name != "":

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -46,20 +47,25 @@ func Open(path string, opts ...Option) (*File, error) {
 		err = fmt.Errorf("%s: want a regular file, got %s", path, describeMode(st.Mode()))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("gguf: %w", closeWith(err, fd))
+		_ = fd.Close() // err is what matters
+		return nil, fmt.Errorf("gguf: %w", err)
 	}
 	f := &File{size: st.Size(), src: fd, closer: fd.Close}
 	if !o.noMmap {
 		// Where mapping fails (pipes, some network mounts), reading still works.
 		if data, unmap, err := mapFile(fd, st.Size()); err == nil {
 			f.data, f.src, f.closer = data, nil, unmap
-			if err := fd.Close(); err != nil {
-				return nil, fmt.Errorf("gguf: %w", closeWith(err, f))
-			}
+			_ = fd.Close() // the mapping stays
 		}
 	}
 	if err := f.load(&o); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, closeWith(err, f))
+		_ = f.Close() // err is what matters
+		var e *Error
+		if !errors.As(err, &e) {
+			return nil, fmt.Errorf("gguf: %s: %w", path, err)
+		}
+		e.Path = path
+		return nil, e
 	}
 	return f, nil
 }
@@ -73,6 +79,10 @@ func Parse(r io.ReaderAt, size int64, opts ...Option) (*File, error) {
 	}
 	f := &File{size: size, src: r}
 	if err := f.load(&o); err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			err = fmt.Errorf("gguf: read header: %w", err)
+		}
 		return nil, err
 	}
 	return f, nil
@@ -93,12 +103,6 @@ func ParseBytes(data []byte, opts ...Option) (*File, error) {
 
 func (f *File) load(o *options) error {
 	return f.parse(&scanner{buf: f.data, size: f.size, src: f.src, opt: o})
-}
-
-// closeWith closes c after err, which is what matters to the caller.
-func closeWith(err error, c io.Closer) error {
-	_ = c.Close()
-	return err
 }
 
 func describeMode(m os.FileMode) string {
