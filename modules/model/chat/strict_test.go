@@ -52,7 +52,7 @@ func strictCall(s string) (c ToolCall, rest string, err error) {
 	if !ok {
 		return c, "", errors.New("call expected")
 	}
-	if c.Name, s, ok = strings.Cut(s, `"`); !ok || !strings.HasPrefix(s, ">\n") {
+	if c.Name, s, ok = strings.Cut(s, `"`); !ok || c.Name == "" || !strings.HasPrefix(s, ">\n") {
 		return c, "", errors.New("call name")
 	}
 	s = s[2:]

@@ -1,10 +1,12 @@
 package tokenizer
 
+import "slices"
+
 // state is what one call of an encoder needs to itself: scratch space, and a memory of short pieces. Natural text
 // repeats its words, and remembering them is worth more than any faster merge.
 type state struct {
 	syms  []symbol
-	heap  []uint64
+	queue queue
 	cache [1 << cacheBits]remembered
 }
 
@@ -13,7 +15,7 @@ type symbol struct {
 	id         int32
 	joined     int32  // id of the merge with the right neighbour
 	rank       uint32 // rank of that merge, noRank if there is none
-	prev, next int32  // neighbours; used by the heap only
+	prev, next int32  // neighbours; used for long pieces only
 }
 
 const (
@@ -81,8 +83,8 @@ func (t *Tokenizer) piece(s *state, dst []int32, text string, i, j int) []int32 
 	return dst
 }
 
-// heapAbove is the length from which a heap beats looking at all pairs again after every merge.
-const heapAbove = 48
+// longAbove is the length from which a queue beats looking at all pairs again after every merge.
+const longAbove = 48
 
 // keepSyms is the most scratch space, in symbols, that is kept between calls.
 const keepSyms = 1 << 14
@@ -101,12 +103,12 @@ func (t *Tokenizer) bpe(s *state, dst []int32, piece string) []int32 {
 		syms[i].rank, syms[i].joined = t.merges.find(syms[i].id, syms[i+1].id)
 	}
 	syms[n-1].rank = noRank
-	if n <= heapAbove {
+	if n <= longAbove {
 		return t.mergeShort(dst, syms)
 	}
 	dst = t.mergeLong(s, dst, syms)
 	if cap(s.syms) > keepSyms {
-		s.syms, s.heap = nil, nil
+		s.syms, s.queue = nil, queue{}
 	}
 	return dst
 }
@@ -145,80 +147,126 @@ func (t *Tokenizer) rate(syms []symbol, i, j int) {
 	syms[i].rank, syms[i].joined = t.merges.find(syms[i].id, syms[j].id)
 }
 
-// mergeLong keeps the pairs in a heap of rank<<32|position, so that n symbols take O(n log n). A pair that changed
-// since it was pushed is recognised by its rank; a symbol that was swallowed has noRank.
+// mergeLong queues the pairs by rank, so that a word of any length takes little more than linear time.
 func (t *Tokenizer) mergeLong(s *state, dst []int32, syms []symbol) []int32 {
-	h := heap(s.heap[:0])
+	q := &s.queue
+	q.init(t.merges.ranks)
 	for i := range syms {
 		syms[i].prev, syms[i].next = int32(i-1), int32(i+1)
-		if syms[i].rank != noRank {
-			h = append(h, uint64(syms[i].rank)<<32|uint64(i))
-		}
+		q.push(syms[i].rank, int32(i))
 	}
-	h.init()
-	for len(h) > 0 {
-		top := h.pop()
-		i := int(uint32(top))
-		a := &syms[i]
-		if a.rank != uint32(top>>32) {
-			continue
+	for len(q.ranks) > 0 {
+		rank, bucket := q.pop()
+		places := q.buckets[bucket]
+		if !slices.IsSorted(places) { // they come from several passes
+			slices.Sort(places)
 		}
-		b := &syms[a.next]
-		a.id, a.next, b.rank = a.joined, b.next, noRank
-		t.rate(syms, i, int(a.next))
-		if a.rank != noRank {
-			h.push(uint64(a.rank)<<32 | uint64(i))
-		}
-		if int(a.next) < len(syms) {
-			syms[a.next].prev = int32(i)
-		}
-		if p := int(a.prev); p >= 0 {
-			t.rate(syms, p, i)
-			if syms[p].rank != noRank {
-				h.push(uint64(syms[p].rank)<<32 | uint64(p))
+		for k, i := range places {
+			if syms[i].rank == rank && t.merge(q, syms, i) < rank {
+				// A better pair than these came up, which happens only if a merge is listed before those that make
+				// its parts. The rest has to wait.
+				for _, j := range places[k+1:] {
+					q.push(rank, j)
+				}
+				break
 			}
 		}
+		q.release(bucket)
 	}
-	s.heap = h
-	for i := 0; i < len(syms); i = int(syms[i].next) {
+	for i := int32(0); int(i) < len(syms); i = syms[i].next {
 		dst = append(dst, syms[i].id)
 	}
 	return dst
 }
 
-// heap is a binary min-heap. container/heap would call through an interface for every comparison.
-type heap []uint64
+// merge joins symbol i with its right neighbour and queues the two pairs it is now part of. It returns the better of
+// their ranks. The swallowed symbol is left with noRank, and so passed over.
+func (t *Tokenizer) merge(q *queue, syms []symbol, i int32) uint32 {
+	a := &syms[i]
+	b := &syms[a.next]
+	a.id, a.next, b.rank = a.joined, b.next, noRank
+	better := noRank
+	if a.prev >= 0 {
+		t.rate(syms, int(a.prev), int(i))
+		better = syms[a.prev].rank
+		q.push(better, a.prev)
+	}
+	t.rate(syms, int(i), int(a.next))
+	if int(a.next) < len(syms) {
+		syms[a.next].prev = i
+	}
+	q.push(a.rank, i)
+	return min(better, a.rank)
+}
 
-func (h heap) init() {
-	for i := len(h)/2 - 1; i >= 0; i-- {
-		h.down(i)
+// queue holds places by rank. There are far fewer ranks than places, and a merge never makes a pair of its own rank; so
+// a small heap of ranks with a list of places each does what a large heap of places would, with far fewer cache misses.
+type queue struct {
+	slot    []int32   // bucket+1 of each rank, 0 for none
+	buckets [][]int32 // places
+	free    []int32   // buckets not in use
+	ranks   []uint32  // binary min-heap of the ranks that have a bucket
+}
+
+func (q *queue) init(ranks int) {
+	if len(q.slot) != ranks {
+		q.slot = make([]int32, ranks)
 	}
 }
 
-func (h *heap) push(x uint64) {
-	*h = append(*h, x)
-	s := *h
-	i := len(s) - 1
-	for i > 0 && s[(i-1)/2] > x {
-		s[i] = s[(i-1)/2]
+func (q *queue) push(rank uint32, place int32) {
+	if rank == noRank {
+		return
+	}
+	b := q.slot[rank] - 1
+	if b < 0 {
+		if n := len(q.free); n > 0 {
+			b, q.free = q.free[n-1], q.free[:n-1]
+		} else {
+			b = int32(len(q.buckets))
+			q.buckets = append(q.buckets, nil)
+		}
+		q.slot[rank] = b + 1
+		q.up(rank)
+	}
+	q.buckets[b] = append(q.buckets[b], place)
+}
+
+// pop takes the best rank out. Its bucket must be released after use.
+func (q *queue) pop() (rank uint32, bucket int32) {
+	h := q.ranks
+	rank = h[0]
+	last := len(h) - 1
+	h[0] = h[last]
+	q.ranks = h[:last]
+	q.down()
+	bucket = q.slot[rank] - 1
+	q.slot[rank] = 0
+	return rank, bucket
+}
+
+func (q *queue) release(bucket int32) {
+	q.buckets[bucket] = q.buckets[bucket][:0]
+	q.free = append(q.free, bucket)
+}
+
+func (q *queue) up(x uint32) {
+	q.ranks = append(q.ranks, x)
+	h := q.ranks
+	i := len(h) - 1
+	for i > 0 && h[(i-1)/2] > x {
+		h[i] = h[(i-1)/2]
 		i = (i - 1) / 2
 	}
-	s[i] = x
+	h[i] = x
 }
 
-func (h *heap) pop() uint64 {
-	s := *h
-	top, last := s[0], len(s)-1
-	s[0] = s[last]
-	*h = s[:last]
-	if last > 0 {
-		h.down(0)
+func (q *queue) down() {
+	h := q.ranks
+	if len(h) == 0 {
+		return
 	}
-	return top
-}
-
-func (h heap) down(i int) {
-	x := h[i]
+	x, i := h[0], 0
 	for {
 		c := 2*i + 1
 		if c >= len(h) {

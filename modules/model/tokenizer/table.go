@@ -52,6 +52,7 @@ func (h *textTable) find(t *Tokenizer, text []byte) (int32, bool) {
 type mergeTable struct {
 	shift   int
 	entries []merge
+	ranks   int // all ranks are below
 }
 
 type merge struct {
@@ -73,6 +74,7 @@ func (h *mergeTable) slot(pair uint64) int {
 // which only an odd file has.
 func (h *mergeTable) add(left, right, rank, id int32) {
 	pair := uint64(left)<<32 | uint64(right)
+	h.ranks = max(h.ranks, int(rank)+1)
 	for probes := 0; ; probes++ {
 		if probes > 64 {
 			h.grow()

@@ -44,6 +44,8 @@ type Options struct {
 	// DS4 cuts text as the ds4 engine does and recognises only its seven special tokens in template text. It differs
 	// from the published definition next to some non-ASCII punctuation and white space; for comparisons only.
 	DS4 bool
+	// AnyPre uses the splitter of this package for a model file that names another one.
+	AnyPre bool
 	// Unknown is the text of the token that stands for bytes without a token of their own, in vocabularies too small
 	// to have all 256. When empty, such a vocabulary is refused.
 	Unknown string
@@ -125,18 +127,21 @@ func (t *Tokenizer) addTokens(v Vocab) error {
 		}
 		if isSpecial {
 			buf = append(buf, s...)
-			if _, dup := t.specials[s]; !dup && s != "" {
-				t.specials[s] = int32(id)
-			}
 		}
 		t.special[id] = isSpecial
 		t.offsets[id+1] = uint32(len(buf))
 	}
 	t.text = string(buf)
 	t.byText = newTextTable(len(v.Tokens))
-	for id := range v.Tokens {
+	for id := range int32(len(v.Tokens)) {
 		if !t.special[id] {
-			t.byText.add(t, int32(id))
+			t.byText.add(t, id)
+			continue
+		}
+		// From our own text: the vocabulary's strings may be views of a file that will be closed.
+		text := t.Text(id)
+		if _, dup := t.specials[text]; !dup && text != "" {
+			t.specials[text] = id
 		}
 	}
 	return nil
