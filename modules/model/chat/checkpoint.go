@@ -65,7 +65,8 @@ var Preview = &Checkpoint{
 	},
 }
 
-// Rev0731 is the later revision with three efforts, of which Low is the default.
+// Rev0731 is the later revision with three efforts, of which Low is the default. Its encoding takes medium for low; the
+// hosted service maps it to high before it gets there.
 var Rev0731 = &Checkpoint{
 	Name:   "0731",
 	prefix: [Max + 1]string{High: maxPreview, Max: max0731},

@@ -225,27 +225,26 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// compactJSON removes the white space between tokens and changes nothing else.
+// compactJSON removes the white space between tokens and changes nothing else, bytes that are not UTF-8 aside: they
+// become U+FFFD, one each.
 func compactJSON(text string) (string, bool) {
-	text = strings.ToValidUTF8(text, "\uFFFD")
 	if !json.Valid([]byte(text)) {
 		return "", false
 	}
 	b := make([]byte, 0, len(text))
-	inString := false
-	for i := 0; i < len(text); i++ {
-		c := text[i]
+	quoted, escaped := false, false
+	for _, r := range text {
 		switch {
-		case inString && c == '\\':
-			b = append(b, c)
-			i++
-			c = text[i]
-		case c == '"':
-			inString = !inString
-		case !inString && strings.IndexByte(" \t\r\n", c) >= 0:
+		case escaped:
+			escaped = false
+		case r == '\\':
+			escaped = true
+		case r == '"':
+			quoted = !quoted
+		case !quoted && (r == ' ' || r == '\t' || r == '\r' || r == '\n'):
 			continue
 		}
-		b = append(b, c)
+		b = utf8.AppendRune(b, r)
 	}
 	return string(b), true
 }

@@ -92,6 +92,8 @@ type Result struct {
 
 // Parser reads one completion. It holds back text only as long as it may be part of a tag, of a character or of the
 // line breaks in front of a call block.
+//
+// It reads text, not tokens: a tag that the model spells out in ordinary tokens counts as that tag.
 type Parser struct {
 	o      ParserOptions
 	state  parserState
@@ -147,6 +149,9 @@ func (p *Parser) Write(text string) []Event {
 	p.run(false)
 	return p.events
 }
+
+// InReasoning tells that the next token is part of the reasoning, or of the tag that ends it.
+func (p *Parser) InReasoning() bool { return p.state == inReasoning || p.state == inTentative }
 
 // Structural tells that the next token is part of the markup of a call block, where there is nothing to choose: a
 // server may sample it greedily.
@@ -357,6 +362,7 @@ func (p *Parser) openBlock(d *spelling, sep int) {
 	p.take(len(d.start))
 	if p.state == inReasoning {
 		p.state = inTentative
+		p.block.doubtful = true // to wait on after every mention of the tag would hold the reasoning back
 		p.tentative, p.tail = p.tentative[:0], ""
 		p.block.emit = func(e Event) { p.tentative = appendEvent(p.tentative, e) }
 		return

@@ -206,6 +206,8 @@ func TestParserRecommended(t *testing.T) {
 			reasoning: "use [calls].", content: "t", finish: FinishToolCalls, calls: []string{`{"a":"v"}`}},
 		{name: "two quoted blocks in reasoning", o: ParserOptions{Thinking: true}, text: "r" + whole + whole,
 			reasoning: "r" + whole, finish: FinishToolCalls, calls: []string{`{"a":"v"}`}},
+		{name: "text between tags in reasoning", o: ParserOptions{Thinking: true}, text: "r[calls]so: [invoke f][/invoke][/calls]",
+			reasoning: "r[calls]so: [invoke f][/invoke][/calls]", finish: FinishStop},
 		{name: "EOS in a value", text: "t\n\n[calls]\n[invoke f]\n[p a s]v", content: "t", finish: FinishStop, incomplete: `{"a":"v"}`},
 		{name: "length in a value", end: EndLength, text: "t\n\n[calls]\n[invoke f]\n[p a s]v", content: "t", finish: FinishLength, incomplete: `{"a":"v"}`},
 		{name: "length in a JSON value", end: EndLength, text: "[calls][invoke f][p a s]v[/p][p b j]{\"x\":", finish: FinishLength, incomplete: `{"a":"v"}`},
@@ -338,7 +340,7 @@ func TestParserWirePieces(t *testing.T) {
 // Text is passed on as soon as it cannot be part of a tag, and calls as they form.
 func TestParserIsPrompt(t *testing.T) {
 	p := NewParser(ParserOptions{Thinking: true, NewID: func() string { return "1" }})
-	for _, step := range []struct {
+	for i, step := range []struct {
 		in         string
 		want       []Event
 		structural bool
@@ -346,6 +348,9 @@ func TestParserIsPrompt(t *testing.T) {
 		{"I", []Event{{Kind: Reasoning, Text: "I"}}, false},
 		{" a < b <", []Event{{Kind: Reasoning, Text: " a < b "}}, false},
 		{"/th", nil, false},
+		{" use <｜DSML｜tool_calls>", []Event{{Kind: Reasoning, Text: "</th use "}}, false},
+		{" so", []Event{{Kind: Reasoning, Text: "<｜DSML｜tool_calls> so"}}, false},
+		{"</th", nil, false},
 		{"ink>Hi \xe6", []Event{{Kind: Content, Text: "Hi "}}, false},
 		{"\x97\xa5\n", []Event{{Kind: Content, Text: "日"}}, false},
 		{"\n<", nil, false},
@@ -371,6 +376,9 @@ func TestParserIsPrompt(t *testing.T) {
 		got := p.Write(step.in)
 		if len(got)+len(step.want) > 0 && !reflect.DeepEqual(got, step.want) {
 			t.Errorf("%q: want %+v, got %+v", step.in, step.want, got)
+		}
+		if want := i < 6; p.InReasoning() != want {
+			t.Errorf("%q: want in reasoning %v, got %v", step.in, want, p.InReasoning())
 		}
 		if p.Structural() != step.structural {
 			t.Errorf("%q: want structural %v, got %v", step.in, step.structural, p.Structural())
