@@ -90,8 +90,8 @@ func decodeQ2_K(dst []float32, src []byte) {
 		for i := range dst[:QK_K] {
 			s := src[Q2_KOffScales+i/16]
 			code := q[32*(i/128)+i%32] >> (2 * (i % 128 / 32)) & 3
-			scaled := float32(d*float32(s&15)) * float32(code)
-			dst[i] = float32(scaled) - float32(dmin*float32(s>>4))
+			scaled := float32(float32(d*float32(s&15)) * float32(code))
+			dst[i] = scaled - float32(dmin*float32(s>>4))
 		}
 	}
 }
@@ -102,7 +102,7 @@ func decodeQ4_K(dst []float32, src []byte) {
 		packed := (*[12]byte)(src[Q4_KOffScales:])
 		for j := range 8 {
 			sc, mn := Q4_KScaleMin(packed, j)
-			scale, minimum := d*float32(sc), dmin*float32(mn)
+			scale, minimum := float32(d*float32(sc)), float32(dmin*float32(mn))
 			q := src[Q4_KOffQ+32*(j/2):]
 			shift := 4 * (j & 1)
 			for i := range 32 {

@@ -102,7 +102,9 @@ func TestOpenRealHeader(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }()
 	t.Logf("header of %d bytes, %d allocated", f.HeaderSize(), got)
-	if got >= 2_000_000 {
+	if !f.Mapped() {
+		t.Log("no mapping of this size here, the header is a copy")
+	} else if got >= 2_000_000 {
 		t.Errorf("want under 2 MB allocated, got %d bytes", got)
 	}
 	if n := f.NumTensors(); n != 1328 {

@@ -8,7 +8,8 @@ import "math"
 // that it wraps as the reference does: the sum's low mantissa bits are the
 // answer.
 func nint(x float32) int {
-	bits := math.Float32bits(x + 12582912) // 1.5 * 2^23
+	// Inlined, the addition could fuse with a product that x comes from.
+	bits := math.Float32bits(float32(x) + 12582912) // 1.5 * 2^23
 	return int(bits&0x007fffff) - 0x00400000
 }
 
