@@ -20,7 +20,9 @@ type Tiny struct {
 
 // expert types of the published files.
 var (
-	expertsQ2 = [3]gguf.Type{gguf.TypeIQ2_XXS, gguf.TypeIQ2_XXS, gguf.TypeQ2_K}
+	expertsQ2    = [3]gguf.Type{gguf.TypeIQ2_XXS, gguf.TypeIQ2_XXS, gguf.TypeQ2_K}
+	expertsMXFP4 = [3]gguf.Type{gguf.TypeMXFP4, gguf.TypeMXFP4, gguf.TypeMXFP4}
+
 	expertsQ4 = [3]gguf.Type{gguf.TypeQ4_K, gguf.TypeQ4_K, gguf.TypeQ4_K}
 )
 
@@ -42,6 +44,13 @@ func T1() Tiny {
 func T1Q4() Tiny {
 	t := T1()
 	t.Name, t.Experts = "T1-q4", expertsQ4
+	return t
+}
+
+// T1MXFP4 is T1 with all routed experts in MXFP4.
+func T1MXFP4() Tiny {
+	t := T1()
+	t.Name, t.Experts = "T1-mxfp4", expertsMXFP4
 	return t
 }
 
@@ -144,6 +153,12 @@ func (t Tiny) fill(data []byte, spec model.Spec, typ gguf.Type) {
 		for i := 0; i < len(data)/2; i++ {
 			binary.LittleEndian.PutUint16(data[2*i:], gguf.Float32ToFloat16(float32(off+amp*(2*s.unit(uint64(i))-1))))
 		}
+	case gguf.TypeMXFP4:
+		s.bytes(data, 0)
+		exp := 128 + math.Ilogb(amp) // codes are doubled: the scale is 2^(exp−128)
+		for b := 0; b < len(data); b += typ.BlockBytes() {
+			data[b] = byte(exp + int(data[b]&1))
+		}
 	default:
 		fillBlocks(data, spec.Name, typ, amp)
 	}
@@ -218,6 +233,8 @@ func (t Tiny) amplitude(spec model.Spec, typ gguf.Type) (amp, off float64) {
 		return factor * (1 / (12 * n)), 0
 	case gguf.TypeQ4_K:
 		return factor * (1 / (220 * n)), 0
+	case gguf.TypeMXFP4:
+		return factor * (1 / (6 * n)), 0
 	}
 	switch {
 	case name == "token_embd.weight", name == "attn_sinks.weight":

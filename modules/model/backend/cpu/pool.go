@@ -42,7 +42,7 @@ func (p *pool) work() {
 
 // each calls f(0) … f(n−1), in any order and on any thread, and returns when all are done.
 func (p *pool) each(n int, f func(i int)) {
-	if p.n == 1 || n == 1 {
+	if p.n == 1 || n <= 1 {
 		for i := range n {
 			f(i)
 		}

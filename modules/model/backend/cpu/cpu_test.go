@@ -1,0 +1,29 @@
+package cpu_test
+
+import (
+	"testing"
+
+	"github.com/ds4-go/ds4/modules/model/backend"
+	"github.com/ds4-go/ds4/modules/model/backend/backendtest"
+	"github.com/ds4-go/ds4/modules/model/backend/cpu"
+	"github.com/ds4-go/ds4/modules/model/synth"
+)
+
+// TestConformance runs the suite on the plain loops with another thread count than the oracle's: every output must be the
+// oracle's to the bit.
+func TestConformance(t *testing.T) {
+	for _, c := range []backendtest.Config{
+		{Models: []synth.Tiny{synth.T1(), synth.T1Q4(), synth.T1MXFP4()}, Rows: []int{1, 2, 17, 33, 130}},
+		{Models: []synth.Tiny{synth.T2()}, Rows: []int{1, 33}},
+	} {
+		c.New = func(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
+			return cpu.New(sh, lim, cpu.Options{Threads: 3, Variant: "generic"})
+		}
+		c.Report = func(model, op, output string, rows int, worst float64) {
+			if worst != 0 {
+				t.Errorf("%s %s %s, %d rows: want the oracle's bits, got an error of %g", model, op, output, rows, worst)
+			}
+		}
+		backendtest.Run(t, c)
+	}
+}
