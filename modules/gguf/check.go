@@ -2,7 +2,9 @@ package gguf
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 )
@@ -74,6 +76,72 @@ func (f *File) byOffset() []*Tensor {
 	}
 	slices.SortStableFunc(list, func(a, b *Tensor) int { return cmp.Compare(a.Offset, b.Offset) })
 	return list
+}
+
+// Warnings lists what is legal in the file and yet suspicious: gaps between
+// tensors, bytes after the last one, padding that is not zero. It reads the
+// padding of every tensor, which Open does not.
+func (f *File) Warnings() ([]*Error, error) {
+	var list []*Error
+	warn := func(class Class, at uint64, t *Tensor, want, got string) {
+		e := &Error{Class: class, Offset: int64(at), Record: -1, What: "header", Want: want, Got: got}
+		if t != nil {
+			e.What, e.Name, e.Record = "tensor", t.Name, f.Index(t)
+		}
+		list = append(list, e)
+	}
+	size := uint64(f.size)
+	// end is the first byte that is not accounted for, last the tensor before it.
+	end, last := uint64(f.headerSize), (*Tensor)(nil)
+	pad := func() error {
+		padded := min(roundUp(end, uint64(f.alignment)), size)
+		at, err := f.firstNonZero(end, padded)
+		if err == nil && at < padded {
+			warn(ClassBadPadding, at, last, "zero padding up to byte "+utoa(padded), "something else")
+		}
+		end = max(end, padded)
+		return err
+	}
+	for _, t := range f.byOffset() {
+		start := uint64(t.FileOffset())
+		if start < end { // shares data, by permission
+			end, last = max(end, start+t.Bytes), t
+			continue
+		}
+		if err := pad(); err != nil {
+			return nil, err
+		}
+		if start > end {
+			warn(ClassGap, end, t, "data from byte "+utoa(end), "data from byte "+utoa(start))
+		}
+		end, last = start+t.Bytes, t
+	}
+	if err := pad(); err != nil {
+		return nil, err
+	}
+	if end < size {
+		warn(ClassTrailingData, end, last, "end of file at byte "+utoa(end), utoa(size-end)+" bytes more")
+	}
+	return list, nil
+}
+
+// firstNonZero returns the first byte in [from, to) of the file that is not
+// zero, or to.
+func (f *File) firstNonZero(from, to uint64) (uint64, error) {
+	buf := make([]byte, 4096)
+	for from < to {
+		n := min(to-from, uint64(len(buf)))
+		if _, err := f.ReadAt(buf[:n], int64(from)); err != nil && !errors.Is(err, io.EOF) {
+			return from, err
+		}
+		for i, b := range buf[:n] {
+			if b != 0 {
+				return from + uint64(i), nil
+			}
+		}
+		from += n
+	}
+	return to, nil
 }
 
 func roundUp(n, align uint64) uint64 { return (n + align - 1) / align * align }

@@ -39,7 +39,7 @@
 // tensor, byte offset, what was wanted and what was there, and has a [Class].
 // The options relax single rules: [HeaderOnly], [AllowVersion2],
 // [AllowScalars], [AllowSharedOffsets]; or add some: [RequireContiguous],
-// [CheckStrings].
+// [CheckStrings]. [File.Warnings] lists what is legal but suspicious.
 //
 // # Writing
 //

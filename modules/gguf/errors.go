@@ -55,6 +55,13 @@ const (
 	ClassNotContiguous    Class = "not_contiguous" // only with [RequireContiguous]
 )
 
+// The classes of [File.Warnings]: legal, and yet not what a writer makes.
+const (
+	ClassBadPadding   Class = "bad_padding"   // padding that is not zero
+	ClassGap          Class = "gap"           // unused space between tensors
+	ClassTrailingData Class = "trailing_data" // bytes after the last tensor
+)
+
 // Error implements error.
 func (c Class) Error() string { return string(c) }
 
