@@ -461,3 +461,21 @@ func sameAsStrict(t *testing.T, want Message, r Result, text string, thinking bo
 		t.Errorf("want the parts to make the whole %q, got %+v", text, got)
 	}
 }
+
+// BenchmarkParser reads an answer in pieces of a token's size, the way a server does.
+func BenchmarkParser(b *testing.B) {
+	text := strings.Repeat("a < b, and so on.\n", 200) + "</think>" + strings.Repeat("Some text\n\nmore. ", 200) +
+		tags("\n\n[calls]\n[invoke f]\n[p a s]"+strings.Repeat("line <x>\n", 400)+"[/p]\n[p b j]["+strings.Repeat(`"x", `, 800)+"1][/p]\n[/invoke]\n[/calls]")
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		p := NewParser(ParserOptions{Thinking: true})
+		for i := 0; i < len(text); i += 4 {
+			p.Write(text[i:min(i+4, len(text))])
+			p.Structural()
+		}
+		if _, r := p.Finish(EndEOS); len(r.Message.ToolCalls) != 1 {
+			b.Fatal("want a call")
+		}
+	}
+}

@@ -4,25 +4,24 @@ import "unicode/utf8"
 
 // The byte-level alphabet (GPT-2): bytes 33–126, 161–172 and 174–255 are spelled by the code point of the same value,
 // the other 68 in order by U+0100 and up. A space is Ġ, a newline Ċ.
-var (
-	spellings [256]rune
-	spelled   [0x144]int16 // the byte a code point spells, or -1
-)
+var spellings, spelled = alphabet()
 
-func init() {
-	for i := range spelled {
-		spelled[i] = -1
+// alphabet returns the code point of every byte, and the byte of every code point, -1 for none.
+func alphabet() (runes [256]rune, bytes [0x144]int16) {
+	for i := range bytes {
+		bytes[i] = -1
 	}
 	next := rune(0x100)
-	for b := range spellings {
+	for b := range runes {
 		r := rune(b)
 		if b < 33 || b > 126 && b < 161 || b == 173 {
 			r = next
 			next++
 		}
-		spellings[b] = r
-		spelled[r] = int16(b)
+		runes[b] = r
+		bytes[r] = int16(b)
 	}
+	return runes, bytes
 }
 
 // appendDecoded appends the bytes that a spelling stands for. It reports false for a spelling that has a code point
