@@ -377,7 +377,7 @@ func TestRefuses(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	s := small()
-	s.Layers, s.Ratio, s.Window = 3, []int{0, 4, 128}, 4
+	s.Layers, s.Ratio, s.Window, s.HeadDim, s.Vocab = 3, []int{0, 4, 8}, 4, 128, 8
 	d, _ := session(rand.New(rand.NewPCG(5, 6)), s, 5)
 	w := newBuffer(Bytes(s, 5))
 	if err := Write(w, s, d); err != nil {
