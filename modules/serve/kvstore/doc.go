@@ -22,8 +22,8 @@
 // A block is the engine's page for 2048 tokens, named by the key at its end: written once, and shared by every
 // conversation that begins with these tokens. A checkpoint is what a sequence needs on top of its blocks to go on from
 // position n: the tokens and rows after the last whole block, and the ring image cut to n. So a checkpoint costs the rows
-// that are new, and its image: at the shape of DeepSeek V4 Flash 7,194,564 bytes for each new block, and from 4.1 to 17 MB. A
-// conversation of 32,768 tokens takes 119.3 MB (10⁶ bytes).
+// that are new, and its image: at the shape of DeepSeek V4 Flash 7,194,568 bytes for each new block, and from 3.7 to 22 MB. A
+// conversation of 32,768 tokens takes 118.8 MB (10⁶ bytes).
 //
 // Text does not determine tokens: what the model sampled may be cut otherwise than an encoder would, and hidden reasoning is
 // in the cache but not in what a client sends back. So tokens are the key, and a checkpoint can carry aliases: hashes under
