@@ -32,7 +32,16 @@ func tinyShape() model.Shape {
 	return s
 }
 
-// T1 is the smallest (13.3 MB): for fast tests.
+// T0 is the least that has every layer kind (2.6 MB): for tests that run thousands of steps. No golden run uses it.
+func T0() Tiny {
+	s := tinyShape()
+	s.Layers, s.Ratio = 5, []int{0, 0, 4, 128, 4}
+	s.Embd, s.Vocab, s.Heads, s.HeadDim, s.Groups, s.QRank, s.OutRank = 256, 64, 4, 128, 2, 32, 16
+	s.Experts, s.ActiveExps, s.Window, s.IndexHeads, s.TopK = 8, 2, 16, 2, 8
+	return Tiny{"T0", s, expertsQ2}
+}
+
+// T1 is the smaller of the specification's two (13.3 MB).
 func T1() Tiny {
 	s := tinyShape()
 	s.Embd, s.Vocab, s.Heads, s.HeadDim, s.Groups = 256, 512, 8, 192, 2
