@@ -2,10 +2,9 @@ module github.com/ds4-go/ds4/modules/model
 
 go 1.26
 
-require (
-	github.com/ds4-go/ds4/modules/gguf v0.1.0
-	github.com/ds4-go/ds4/modules/metal v0.1.0
-)
+require github.com/ds4-go/ds4/modules/gguf v0.1.0
+
+require github.com/ebitengine/purego v0.11.3
 
 replace (
 	github.com/ds4-go/ds4/modules/gguf => ../gguf

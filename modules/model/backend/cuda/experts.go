@@ -1,0 +1,70 @@
+package cuda
+
+import (
+	"slices"
+
+	"github.com/ds4-go/ds4/modules/gguf"
+	"github.com/ds4-go/ds4/modules/model/backend"
+)
+
+// Experts: see backend.ExpertsArgs.
+func (b *Backend) Experts(a backend.ExpertsArgs) {
+	do(b, opExperts, a.Layer, func(c *calls) *[]backend.ExpertsArgs { return &c.experts }, a, (*Backend).experts)
+}
+
+// expertKernel is the kernel of a type: down or gate and up, for few pairs or many.
+func expertKernel(t gguf.Type, down, many bool) kernel {
+	i := slices.Index(expertTypes[:], t.String())
+	return kExperts + kernel(4*i+2*int(flag(down))+int(flag(many)))
+}
+
+// ints8 are the int8 activations that weights of a type are multiplied with.
+func ints8(t gguf.Type, f formsArgs) (q, d addr) {
+	if t == gguf.TypeMXFP4 || t == gguf.TypeQ8_0 {
+		return f.q8, f.q8d
+	}
+	return f.q8k, f.q8kd
+}
+
+func (b *Backend) experts(a backend.ExpertsArgs) {
+	s, sh, rows := &b.scr, &b.sh, b.bound.rows
+	d, f, k := sh.Embd, sh.ExpertDim, sh.ActiveExps
+	many := rows > fewTokens
+	tile := 8
+	if many {
+		tile = manyTokens
+	}
+	x := b.formsX(a.X, countRows)
+	launch(b, kExpertsPlan, 1, 1, 1, 1024, 0, planArgs{step: s.step, ids: b.base(a.IDs), list: s.list, items: s.items, counts: s.counts,
+		experts: int32(sh.Experts), active: int32(k), tile: int32(tile)})
+	h := s.gated
+	if a.H.ID != 0 {
+		h = b.base(a.H)
+	}
+	p := expertsArgs{step: s.step, w: b.vector(a.Gate), w2: b.vector(a.Up), weights: b.base(a.Weights), out: h, list: s.list, items: s.items,
+		counts: s.counts, table: s.table, m: int32(f), k: int32(d), share: int32(k), clamp: sh.Clamp}
+	p.q, p.d = ints8(a.Gate.Type, x)
+	items := min(sh.Experts, rows*k) + rows*k/tile
+	b.launchExperts(expertKernel(a.Gate.Type, false, many), p, many, items, 2*d/256)
+
+	forms := s.gatedForms
+	if q, _ := ints8(a.Down.Type, forms); q == forms.q8 {
+		forms.q8k, forms.q8kd = 0, 0
+	} else {
+		forms.q8, forms.q8d = 0, 0
+	}
+	b.quantize(forms, h, f, countRows, k)
+	p.w, p.w2, p.out, p.m, p.k, p.share = b.vector(a.Down), 0, s.products, int32(d), int32(f), 1
+	p.q, p.d = ints8(a.Down.Type, forms)
+	b.launchExperts(expertKernel(a.Down.Type, true, many), p, many, items, f/256)
+	launch(b, kExpertsSum, (d+1023)/1024, rows, 1, 256, 0, sumArgs{step: s.step, products: s.products, y: b.base(a.Y), d: int32(d), active: int32(k)})
+}
+
+// launchExperts runs items by row tiles: few pairs on blocks that stay, many on a block each.
+func (b *Backend) launchExperts(k kernel, p expertsArgs, many bool, items, units int) {
+	if many {
+		launch(b, k, (int(p.m)+manyRows-1)/manyRows, items, 1, 256, 2*sharedTile, p)
+		return
+	}
+	launch(b, k, min(2*b.dev.SMs, items*int(p.m)/16), 1, 1, 256, units*512, p)
+}

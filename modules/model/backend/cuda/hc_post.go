@@ -1,0 +1,17 @@
+package cuda
+
+import "github.com/ds4-go/ds4/modules/model/backend"
+
+// HCPost: see backend.HCPostArgs.
+func (b *Backend) HCPost(a backend.HCPostArgs) {
+	do(b, opHCPost, a.Layer, func(c *calls) *[]backend.HCPostArgs { return &c.hcPost }, a, (*Backend).hcPost)
+}
+
+func (b *Backend) hcPost(a backend.HCPostArgs) {
+	p := hcPostArgs{step: b.scr.step, mix: b.base(a.Mix), steer: b.vector(a.Steer), hc: b.base(a.HC), y: b.base(a.Y), tap: b.base(a.Tap),
+		d: int32(b.sh.Embd), steerScale: a.SteerScale}
+	if a.Steer.ID != 0 {
+		launch(b, kSteer, b.bound.rows, 1, 1, 256, 0, p)
+	}
+	launch(b, kHCPost, (b.sh.Embd+1023)/1024, b.bound.rows, 1, 256, 0, p)
+}

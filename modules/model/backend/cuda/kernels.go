@@ -1,0 +1,126 @@
+package cuda
+
+import (
+	_ "embed"
+	"fmt"
+	"unsafe"
+
+	"github.com/ds4-go/ds4/modules/model/backend/cuda/driver"
+)
+
+// The module, compiled from kernels/*.cu by generate.sh: for every card from 8.0 on, and for those from 9.0 on, which start
+// a launch while the one ahead of it ends.
+var (
+	//go:embed kernels/sm_80.ptx
+	ptx80 []byte
+	//go:embed kernels/sm_90.ptx
+	ptx90 []byte
+)
+
+// kernel is a kernel's number.
+type kernel int
+
+const (
+	kRopeTable kernel = iota
+	kEmbed
+	kQuantize
+	kHCMix
+	kHCPre
+	kSteer
+	kHCPost
+	kLatents
+	kQHeads
+	kKeepRing
+	kCompressEmit
+	kIndexQueries
+	kIndexScores
+	kIndexSelect
+	kAttendTiles
+	kAttendMerge
+	kAttendRows
+	kRoute
+	kExpertsPlan
+	kExpertsSum
+	kSwiglu
+	kDraftNorms
+	kDraftJoin
+	kTop
+	kRepack
+	kMatmulQ8Few8
+	kMatmulQ8Few16
+	kMatmulQ8Few32
+	kMatmulQ8Many
+	kMatmulF16Few8
+	kMatmulF16Few32
+	kMatmulF16Many
+	kMatmulF32
+	kExperts // × type, gate_up or down, few or many
+	kCount   = kExperts + 16
+)
+
+// expertTypes are the types of kExperts, in the order of its numbers.
+var expertTypes = [4]string{"iq2_xxs", "q2_k", "q4_k", "mxfp4"}
+
+func kernelNames() [kCount]string {
+	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "attn_qkv_latents", "q_heads", "keep_ring",
+		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route",
+		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top", "repack",
+		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_q8_0_many",
+		"matmul_f16_few8", "matmul_f16_few32", "matmul_f16_many", "matmul_f32"}
+	for i, t := range expertTypes {
+		for j, part := range []string{"gate_up", "down"} {
+			for k, class := range []string{"few", "many"} {
+				n[int(kExperts)+4*i+2*j+k] = "experts_" + part + "_" + t + "_" + class
+			}
+		}
+	}
+	return n
+}
+
+// loadKernels compiles the module and finds every kernel.
+func (b *Backend) loadKernels() error {
+	text := ptx80
+	if b.dev.Major >= 9 {
+		text = ptx90
+	}
+	var err error
+	if b.module, err = b.d.Load(text); err != nil {
+		return fmt.Errorf("cuda: kernels: %w", err)
+	}
+	for i, n := range kernelNames() {
+		if b.fn[i], err = b.d.Function(b.module, n); err != nil {
+			return fmt.Errorf("cuda: kernels: %w", err)
+		}
+		if room := b.dynamicShared(kernel(i)); room > 0 {
+			if err := b.d.AllowShared(b.fn[i], room); err != nil {
+				return fmt.Errorf("cuda: kernels: %s: %d bytes of shared memory: %w", n, room, err)
+			}
+		}
+	}
+	return nil
+}
+
+// dynamicShared is the most dynamic shared memory that launches of a kernel ask for.
+func (b *Backend) dynamicShared(k kernel) int {
+	switch {
+	case k >= kExperts:
+		return max(partialRoom, 2*sharedTile)
+	case k >= kMatmulQ8Few8 && k <= kMatmulF16Many:
+		return max(partialRoom, 2*sharedTile, sharedF16)
+	case k == kAttendTiles || k == kAttendRows:
+		return attendRoom(b.sh.HeadDim)
+	}
+	return 0
+}
+
+// launch queues a kernel whose argument struct is at args.
+func launch[A any](b *Backend, k kernel, gx, gy, gz, block, shared int, args A) {
+	if b.err != nil || gx <= 0 || gy <= 0 || gz <= 0 {
+		return
+	}
+	*(*A)(unsafe.Pointer(&b.args)) = args
+	l := driver.Launch{Grid: [3]int{gx, gy, gz}, Block: block, Shared: shared, Dependent: b.dependent}
+	if err := b.d.Launch(b.fn[k], l, unsafe.Pointer(&b.args), b.stream); err != nil {
+		b.fail(err)
+	}
+}

@@ -1,0 +1,1 @@
+// Logits is one product over the wanted rows: matmul.cu.

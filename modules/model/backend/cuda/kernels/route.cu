@@ -1,0 +1,62 @@
+// Route picks the experts of a row: the table's in hash layers, else the greatest of sqrt(softplus(logit)) + bias.
+#include "common.cuh"
+
+struct RouteArgs {
+  const Step* step;
+  const float *logits, *bias; // (rows, experts)
+  const int* table;
+  int* ids;
+  float* weights;
+  int experts, active;
+  float scale;
+  int pad;
+};
+static_assert(sizeof(RouteArgs) == 64, "mirrored in args.go");
+const int EXPERTS_MAX = 4096;
+
+KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first chooses
+  SHARED float p[EXPERTS_MAX], q[EXPERTS_MAX];
+  wait_previous();
+  allow_next();
+  int row = blockIdx.x, lane = lane_id();
+  if (row >= a.step->rows) return;
+  for (int e = threadIdx.x; e < a.experts; e += 128) {
+    p[e] = sqrt_rn(softplus(a.logits[(u64)row * a.experts + e]));
+    q[e] = p[e] + (a.bias ? a.bias[e] : 0.0f);
+  }
+  sync_block();
+  if (warp_id() > 0) return;
+  int* ids = a.ids + (u64)row * a.active;
+  float* w = a.weights + (u64)row * a.active;
+  float sum = 0, mine = 0;
+  for (int k = 0; k < a.active; k++) {
+    int id;
+    if (a.table) {
+      id = a.table[(u64)rows_of(a.step)[row].token * a.active + k];
+      id = min_i(max_i(id, 0), a.experts - 1);
+    } else {
+      float best = -3e38f;
+      id = a.experts;
+      for (int e = lane; e < a.experts; e += 32)
+        if (q[e] > best) { best = q[e]; id = e; }
+      UNROLL for (int o = 16; o; o >>= 1) {
+        float v = shfl_xor_f(best, o);
+        int other = (int)shfl_xor((u32)id, o);
+        if (v > best || (v == best && other < id)) { best = v; id = other; }
+      }
+      id = min_i(id, a.experts - 1);
+      if (lane == 0) q[id] = -3.3e38f;
+      sync_warp();
+    }
+    if (lane == 0) ids[k] = id;
+    sum += p[id];
+    if (lane == k % 32) mine = p[id]; // active is at most 32 for this lane's turn
+    if (k % 32 == 31 || k == a.active - 1) {
+      int at = k / 32 * 32 + lane;
+      if (at < a.active) w[at] = mine;
+    }
+  }
+  sync_warp();
+  sum = max_f(sum, 1.0f / 16384);
+  for (int k = lane; k < a.active; k += 32) w[k] = w[k] / sum * a.scale;
+}

@@ -1,0 +1,15 @@
+package cuda
+
+import "github.com/ds4-go/ds4/modules/model/backend"
+
+// SharedExpert: see backend.SharedExpertArgs.
+func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
+	do(b, opSharedExpert, a.Layer, func(c *calls) *[]backend.SharedExpertArgs { return &c.shared }, a, (*Backend).sharedExpert)
+}
+
+func (b *Backend) sharedExpert(a backend.SharedExpertArgs) {
+	s, f := &b.scr, b.sh.ExpertDim
+	b.matmul(product{w: [4]backend.Weight{a.Gate, a.Up}, out: [4]addr{s.shGate, s.shUp}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
+	launch(b, kSwiglu, b.bound.rows, 1, 1, 256, 0, swigluArgs{step: s.step, gate: s.shGate, up: s.shUp, f: s.shForms, n: int32(f), clamp: b.sh.Clamp})
+	b.matmul(product{w: [4]backend.Weight{a.Down}, out: [4]addr{b.base(a.Y)}, f: s.shForms, add: true})
+}
