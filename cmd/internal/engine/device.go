@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend"
+	"github.com/ds4-go/ds4/modules/model/backend/cpu"
+)
+
+// device is a backend that this build has.
+type device struct {
+	name string
+	rows int // tokens of a prefill step that suit it
+	// open makes the backend. An error that wraps backend.ErrUnsupported means that the machine lacks the device.
+	open func(model.Shape, model.Limits, Config) (backend.Backend, error)
+}
+
+// cpuRows keeps a step of the full-size model on a CPU short enough for a progress line to move.
+const cpuRows = 128
+
+// devices are tried in this order where the user names none.
+var devices = append(gpus, device{"cpu", cpuRows, openCPU})
+
+// allNames are the devices that have a flag, whether this build has them or not.
+var allNames = []string{"cuda", "metal", "cpu"}
+
+var deviceNames = map[string]string{"cuda": "an NVIDIA GPU", "metal": "an Apple GPU", "cpu": "the CPU"}
+
+func openCPU(s model.Shape, l model.Limits, c Config) (backend.Backend, error) {
+	return cpu.New(s, l, cpu.Options{Threads: c.Threads, Variant: os.Getenv("DS4_CPU")})
+}
+
+// Backends are the names of the devices that this build has, best first.
+func Backends() []string {
+	var out []string
+	for _, d := range devices {
+		out = append(out, d.name)
+	}
+	return out
+}
+
+func known(name string) bool { return slices.Contains(allNames, name) }
+
+// candidates are the devices to try for a configuration.
+func candidates(c Config) ([]device, error) {
+	if c.Backend == "" {
+		return devices, nil
+	}
+	for _, d := range devices {
+		if d.name == c.Backend {
+			return []device{d}, nil
+		}
+	}
+	return nil, fmt.Errorf("backend %s: this build has none of that name; it has %s", c.Backend, strings.Join(Backends(), ", "))
+}
