@@ -33,7 +33,7 @@ func TestDiskFull(t *testing.T) {
 	dir := ram(t, 128<<20)
 	h := newHub(t, content{seed: 11, size: 48 << 20})
 	dest, hog := filepath.Join(dir, "model.gguf"), filepath.Join(dir, "hog")
-	h.atStore = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+	h.onStore(func(_ http.ResponseWriter, _ *http.Request, n int) bool {
 		if n == 20 {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -47,7 +47,7 @@ func TestDiskFull(t *testing.T) {
 			_ = f.Close()
 		}
 		return false
-	}
+	})
 	r := h.request(dest, nil)
 	r.Sparse = true // reserves nothing, as on a file system that can't
 	_, err := h.client().Get(t.Context(), r)
@@ -75,12 +75,12 @@ func TestDiskFull(t *testing.T) {
 func TestReserved(t *testing.T) {
 	dir := ram(t, 128<<20)
 	h := newHub(t, content{seed: 11, size: 32 << 20})
-	h.atStore = func(_ http.ResponseWriter, _ *http.Request, n int) bool {
+	h.onStore(func(_ http.ResponseWriter, _ *http.Request, n int) bool {
 		if n == 2 {
 			_ = os.WriteFile(filepath.Join(dir, "hog"), make([]byte, 120<<20), 0o644)
 		}
 		return false
-	}
+	})
 	r := h.request(filepath.Join(dir, "model.gguf"), nil)
 	_, err := h.client().Get(t.Context(), r)
 	if err != nil && !strings.Contains(err.Error(), "journal") { // the journal's own 32 bytes may not fit

@@ -57,7 +57,7 @@ func TestNoSpace(t *testing.T) {
 		t.Skip("this system does not tell its free space")
 	}
 	h, dest := newHub(t, content{seed: 6, size: 1 << 20}), tempDest(t)
-	h.file.size = 1 << 60
+	h.resize(1 << 60)
 	var se *SpaceError
 	if _, err := h.client().Get(t.Context(), h.request(dest, nil)); !errors.As(err, &se) || se.Free <= 0 || se.Need <= se.Free {
 		t.Errorf("want a SpaceError, got %v", err)
@@ -68,7 +68,7 @@ func TestNoSpace(t *testing.T) {
 			t.Fatal("the store was asked although the disk is too small")
 		}
 	}
-	h.file.size = 1 << 20 // the same with room enough
+	h.resize(1 << 20) // the same with room enough
 	if _, err := h.client().Get(t.Context(), h.request(dest, nil)); err != nil {
 		t.Fatal(err)
 	}

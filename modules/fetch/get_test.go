@@ -56,10 +56,10 @@ func TestMisbehaviour(t *testing.T) {
 		{name: "wrong total", bad: wrongTotal, want: "want a file of"},
 		{name: "no content range", bad: noContentRange, want: "want a content range"},
 		{name: "too many bytes", bad: tooMany, first: 4, noted: "got more"},
-		{name: "stalled before the header", bad: hang, first: 4, noted: "stalled"},
-		{name: "stalled in the body", bad: stallInBody, first: 4, noted: "stalled"},
-		{name: "stalled for ever", bad: hang, want: "stalled"},
-		{name: "slow drip", bad: drip, first: 4, noted: "bytes/s", needed: func(c *Client) { c.MinRate = 1 << 20 }},
+		{name: "stalled before the header", bad: hang, first: 4, noted: "stalled", needed: impatient},
+		{name: "stalled in the body", bad: stallInBody, first: 4, noted: "stalled", needed: impatient},
+		{name: "stalled for ever", bad: hang, want: "stalled", needed: impatient},
+		{name: "slow drip", bad: drip, first: 4, noted: "bytes/s", needed: func(c *Client) { impatient(c); c.MinRate = 10000 }},
 		{name: "gzip once", bad: gzipped, first: 1, noted: "gzip"},
 		{name: "gzip", bad: gzipped, want: "gzip"},
 		{name: "ranges ignored", bad: ignoreRange, noted: "ignores ranges"},
@@ -73,13 +73,13 @@ func TestMisbehaviour(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHub(t, small)
-			h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+			h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 				if c.bad == nil || c.first > 0 && n > c.first {
 					return false
 				}
 				c.bad(h, w, r)
 				return true
-			}
+			})
 			client, dest, j := h.client(), tempDest(t), &journalist{}
 			if c.needed != nil {
 				c.needed(client)
@@ -93,10 +93,8 @@ func TestMisbehaviour(t *testing.T) {
 					t.Errorf("the signature is in the error: %v", err)
 				}
 				wantNothing(t, dest)
-				h.mu.Lock()
-				h.atStore = nil // the cause is gone: the same call completes
-				h.mu.Unlock()
-				if res, err = client.Get(t.Context(), h.request(dest, j)); err != nil {
+				h.onStore(nil) // the cause is gone: the same call completes
+				if res, err = h.client().Get(t.Context(), h.request(dest, j)); err != nil {
 					t.Fatalf("once more: %v", err)
 				}
 			} else if err != nil {
@@ -299,8 +297,12 @@ func TestFront(t *testing.T) {
 			t.Parallel()
 			h, dest := newHub(t, content{seed: 4, size: 3 << 20}), tempDest(t)
 			var n atomic.Int64
-			h.atFront = func(w http.ResponseWriter, r *http.Request) bool { return c.hub(h, w, r, n.Add(1)) }
-			_, err := h.client().Get(t.Context(), h.request(dest, nil))
+			h.onFront(func(w http.ResponseWriter, r *http.Request) bool { return c.hub(h, w, r, n.Add(1)) })
+			client := h.client()
+			if strings.HasPrefix(c.name, "silent") {
+				impatient(client)
+			}
+			_, err := client.Get(t.Context(), h.request(dest, nil))
 			if c.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -381,13 +383,13 @@ func TestPlainServer(t *testing.T) {
 func TestWrongBytes(t *testing.T) {
 	h, dest := newHub(t, small), tempDest(t)
 	liar := content{seed: 77, size: small.size}
-	h.atStore = func(w http.ResponseWriter, r *http.Request, _ int) bool {
+	h.onStore(func(w http.ResponseWriter, r *http.Request, _ int) bool {
 		x, _ := h.span(r)
 		rangeHeader(w, x, liar.size, h.storeID)
 		w.WriteHeader(http.StatusPartialContent)
 		_, _ = io.Copy(w, io.NewSectionReader(liar, x.off, x.len()))
 		return true
-	}
+	})
 	_, err := h.client().Get(t.Context(), h.request(dest, nil))
 	var he *HashError
 	if !errors.As(err, &he) || !he.Aside || he.Want != small.sha256() || he.Got != liar.sha256() {
@@ -397,9 +399,7 @@ func TestWrongBytes(t *testing.T) {
 	if fi, err := os.Stat(he.Path); err != nil || fi.Size() != liar.size {
 		t.Errorf("the part is not kept aside: %v", err)
 	}
-	h.mu.Lock()
-	h.atStore = nil
-	h.mu.Unlock()
+	h.onStore(nil)
 	if _, err := h.client().Get(t.Context(), h.request(dest, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -410,12 +410,12 @@ func TestWrongBytes(t *testing.T) {
 func TestChanged(t *testing.T) {
 	h, dest, j := newHub(t, small), tempDest(t), &journalist{}
 	after := content{seed: 2, size: small.size + 4096}
-	h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n == 5 {
 			h.replace(after)
 		}
 		return false
-	}
+	})
 	res, err := h.client().Get(t.Context(), h.request(dest, j))
 	if err != nil {
 		t.Fatal(err)
@@ -435,7 +435,7 @@ func TestChanged(t *testing.T) {
 
 	// a file that changes all the time
 	seed := uint64(100)
-	h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n%3 == 0 {
 			h.mu.Lock()
 			seed++
@@ -444,7 +444,7 @@ func TestChanged(t *testing.T) {
 			h.replace(content{seed: s, size: small.size})
 		}
 		return false
-	}
+	})
 	r = h.request(tempDest(t), nil)
 	if _, err := h.client().Get(t.Context(), r); !errors.Is(err, ErrChanged) {
 		t.Errorf("want ErrChanged, got %v", err)
@@ -474,29 +474,27 @@ func interrupt(t *testing.T, h *hub, dest string, answers int) {
 	defer cancel()
 	h.mu.Lock()
 	before, from := h.atStore, h.asked
-	h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	h.mu.Unlock()
+	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n-from > answers {
 			cancel()
 			<-r.Context().Done()
 			return true
 		}
 		return false
-	}
-	h.mu.Unlock()
+	})
 	_, err := h.client().Get(ctx, h.request(dest, nil))
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("want context.Canceled, got %v", err)
 	}
 	wantNothing(t, dest)
-	h.mu.Lock()
-	h.atStore = before
-	h.mu.Unlock()
+	h.onStore(before)
 }
 
 // TestExpired: links stop working in the middle and have to be asked for again.
 func TestExpired(t *testing.T) {
 	h, dest, j := newHub(t, small), tempDest(t), &journalist{}
-	h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n%7 == 0 {
 			h.mu.Lock()
 			h.key++
@@ -505,7 +503,7 @@ func TestExpired(t *testing.T) {
 			return true
 		}
 		return false
-	}
+	})
 	if _, err := h.client().Get(t.Context(), h.request(dest, j)); err != nil {
 		t.Fatal(err)
 	}
@@ -514,10 +512,10 @@ func TestExpired(t *testing.T) {
 		t.Errorf("notes:\n%s", j.text())
 	}
 
-	h.atStore = func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+	h.onStore(func(w http.ResponseWriter, _ *http.Request, _ int) bool {
 		w.WriteHeader(http.StatusForbidden)
 		return true
-	}
+	})
 	r := h.request(tempDest(t), nil)
 	var st *StatusError
 	if _, err := h.client().Get(t.Context(), r); !errors.As(err, &st) || st.Status != 403 {
@@ -530,7 +528,7 @@ func TestExpired(t *testing.T) {
 func TestRangesIgnoredOnResume(t *testing.T) {
 	h, dest := newHub(t, small), tempDest(t)
 	interrupt(t, h, dest, 4)
-	h.atStore = func(w http.ResponseWriter, r *http.Request, _ int) bool { ignoreRange(h, w, r); return true }
+	h.onStore(func(w http.ResponseWriter, r *http.Request, _ int) bool { ignoreRange(h, w, r); return true })
 	res, err := h.client().Get(t.Context(), h.request(dest, nil))
 	if err != nil || res.Found == 0 {
 		t.Fatalf("%+v, %v", res, err)
@@ -557,15 +555,15 @@ func TestHTTP2(t *testing.T) {
 	defer plain.Close()
 	away := plain.URL + "/blob/file?Signature=secret-0"
 	for _, set := range []func(){
-		func() { h.atFront = redirectFront(away) },
+		func() { h.onFront(redirectFront(away)) },
 		func() {
-			h.atFront = nil
-			h.atStore = func(w http.ResponseWriter, r *http.Request, _ int) bool {
+			h.onFront(nil)
+			h.onStore(func(w http.ResponseWriter, r *http.Request, _ int) bool {
 				if r.TLS != nil {
 					redirectTo(away)(h, w, r)
 				}
 				return r.TLS != nil
-			}
+			})
 		},
 	} {
 		set()

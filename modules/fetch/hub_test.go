@@ -120,8 +120,8 @@ func newHub(t testing.TB, file content) *hub {
 	h := &hub{t: t, file: file, commits: true}
 	h.etag = file.sha256()
 	h.storeID = "store-" + h.etag[:8]
+	h.store = httptest.NewServer(http.HandlerFunc(h.serveStore)) // first: the hub's answers name it
 	h.front = httptest.NewServer(http.HandlerFunc(h.serveFront))
-	h.store = httptest.NewServer(http.HandlerFunc(h.serveStore))
 	t.Cleanup(h.close)
 	return h
 }
@@ -132,11 +132,24 @@ func newTLSHub(t testing.TB, file content) *hub {
 	h.close()
 	h.front = httptest.NewUnstartedServer(http.HandlerFunc(h.serveFront))
 	h.store = httptest.NewUnstartedServer(http.HandlerFunc(h.serveStore))
-	for _, s := range []*httptest.Server{h.front, h.store} {
+	for _, s := range []*httptest.Server{h.store, h.front} {
 		s.EnableHTTP2 = true
 		s.StartTLS()
 	}
 	return h
+}
+
+// onFront and onStore set or, with nil, take back the misbehaviour.
+func (h *hub) onFront(f func(w http.ResponseWriter, r *http.Request) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.atFront = f
+}
+
+func (h *hub) onStore(f func(w http.ResponseWriter, r *http.Request, n int) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.atStore = f
 }
 
 func (h *hub) close() {
@@ -163,6 +176,13 @@ func (h *hub) replace(file content) {
 	defer h.mu.Unlock()
 	h.file, h.etag = file, etag
 	h.storeID = "store-" + etag[:8]
+}
+
+// resize makes the hub say another length, and nothing else.
+func (h *hub) resize(size int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.file.size = size
 }
 
 func (h *hub) serveFront(w http.ResponseWriter, r *http.Request) {
@@ -261,16 +281,20 @@ func rangeHeader(w http.ResponseWriter, x extent, size int64, id string) {
 	w.Header().Set("Etag", `"`+id+`"`)
 }
 
-// client is one that loses patience quickly.
+// client is one that does not pause between its tries.
 func (h *hub) client() *Client {
 	return &Client{
 		Endpoint: h.front.URL,
 		Retries:  5,
 		Backoff:  func(int) time.Duration { return time.Millisecond },
-		Stall:    400 * time.Millisecond,
+		Stall:    20 * time.Second,
 		MinRate:  -1,
 	}
 }
+
+// impatient makes a client give up on a silent connection soon. Only for tests
+// of just that: on a busy machine any connection may be silent for a moment.
+func impatient(c *Client) { c.Stall = 300 * time.Millisecond }
 
 // journalist collects notes.
 type journalist struct {

@@ -174,7 +174,7 @@ func TestAdopt(t *testing.T) {
 func TestLock(t *testing.T) {
 	h, dest, j := newHub(t, small), tempDest(t), &journalist{}
 	started, carryOn := make(chan struct{}), make(chan struct{})
-	h.atStore = func(_ http.ResponseWriter, r *http.Request, n int) bool {
+	h.onStore(func(_ http.ResponseWriter, r *http.Request, n int) bool {
 		if n == 2 {
 			close(started)
 			select {
@@ -183,7 +183,7 @@ func TestLock(t *testing.T) {
 			}
 		}
 		return false
-	}
+	})
 	c := h.client()
 	c.Stall = time.Minute
 	first := make(chan error, 1)

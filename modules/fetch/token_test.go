@@ -15,13 +15,13 @@ func TestToken(t *testing.T) {
 	h, j := newHub(t, small), &journalist{}
 	dir := t.TempDir()
 	dest := filepath.Join(dir, "model.gguf")
-	h.atFront = func(w http.ResponseWriter, r *http.Request) bool {
+	h.onFront(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("Authorization") != "Bearer "+token {
 			w.WriteHeader(http.StatusUnauthorized)
 			return true
 		}
 		return false
-	}
+	})
 	get := func() error {
 		r := h.request(dest, j)
 		r.Token = token
@@ -29,14 +29,14 @@ func TestToken(t *testing.T) {
 		return err
 	}
 	// the store fails in every way it can, and the run ends with a part file
-	h.atStore = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n > 4 {
 			w.Header().Set("X-Error-Message", r.Header.Get("Authorization"))
 			w.WriteHeader(http.StatusForbidden)
 			return true
 		}
 		return false
-	}
+	})
 	errs := []error{get()}
 	files := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -54,16 +54,16 @@ func TestToken(t *testing.T) {
 		t.Fatalf("want a part and a journal, got %d files, %v", files, err)
 	}
 	// a hub that repeats what it is told
-	h.atFront = func(w http.ResponseWriter, r *http.Request) bool {
+	h.onFront(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("X-Error-Code", "Bad "+r.Header.Get("Authorization"))
 		w.Header().Set("X-Error-Message", "not good: "+r.Header.Get("Authorization"))
 		w.WriteHeader(http.StatusForbidden)
 		return true
-	}
+	})
 	errs = append(errs, get())
 	// a hub that would have us carry it elsewhere
 	for _, where := range []string{"/steal?t=" + token, "/" + token, "/steal?t=%68%66" + token[2:]} {
-		h.atFront = redirectFront(h.store.URL + where)
+		h.onFront(redirectFront(h.store.URL + where))
 		errs = append(errs, get())
 	}
 	for i, err := range errs {
@@ -76,7 +76,8 @@ func TestToken(t *testing.T) {
 	if strings.Contains(j.text(), token) {
 		t.Errorf("the token is in the notes:\n%s", j.text())
 	}
-	h.atFront, h.atStore = nil, nil
+	h.onFront(nil)
+	h.onStore(nil)
 	if err := get(); err != nil {
 		t.Fatal(err)
 	}
