@@ -1,0 +1,12 @@
+package fetchcmd
+
+import "golang.org/x/sys/unix"
+
+// totalMemory is the memory of this machine, bytes; 0 unknown.
+func totalMemory() int64 {
+	n, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
