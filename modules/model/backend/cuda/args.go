@@ -52,8 +52,8 @@ type embedArgs struct {
 }
 
 type hcMixArgs struct {
-	step, fn, hc, part addr
-	n, k, which, f32   int32
+	step, fn, hc, part, y, mix addr
+	n, d, which, f32           int32
 }
 
 type hcPreArgs struct {
@@ -77,10 +77,11 @@ type latentArgs struct {
 }
 
 type kvArgs struct {
-	step, raw, norm, rope, kv  addr
-	d, ropeDim, rowBytes, kind int32
-	eps                        float32
-	_                          int32
+	step, raw, norm, rope, kv, slots addr
+	slotStride                       uint64
+	d, ropeDim, rowBytes, kind       int32
+	eps                              float32
+	ring                             int32
 }
 
 type latentKVArgs struct {
@@ -96,7 +97,7 @@ type qHeadsArgs struct {
 }
 
 type keepArgs struct {
-	step, slots, fresh      addr
+	step, slots             addr
 	slotStride              uint64
 	base, ring, rowBytes, _ int32
 }
@@ -174,6 +175,6 @@ type draftArgs struct {
 }
 
 type topArgs struct {
-	step, logits, masks, adj, top addr
-	vocab, maskWords              int32
+	step, logits, masks, parts, top addr
+	vocab, maskWords                int32
 }

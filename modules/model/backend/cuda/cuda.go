@@ -18,7 +18,7 @@ type Options struct {
 	WeightBytes int64  // of the model's file, if known: New refuses what cannot fit before anything is allocated
 	NoGraphs    bool   // launch every step directly
 	Loaders     int    // goroutines that copy weights into pinned memory; 0: one a core, at most 14
-	Profile     bool   // time every operation: see Backend.Profile; implies NoGraphs
+	Profile     bool   // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
 }
 
 // Backend implements backend.Backend.
@@ -49,7 +49,8 @@ type Backend struct {
 	op    backend.OpError // being launched
 	bound bounds
 	made  made
-	roped bool // the step's rotations were launched
+	post  backend.HCPostArgs // waits for the HCPre after it
+	roped bool               // the step's rotations were launched
 	tape  tape
 	prof  profile
 }
@@ -111,16 +112,24 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 // unsupported turns the binding's sentinel into the seam's.
 func unsupported(err error) error {
 	if errors.Is(err, driver.ErrUnsupported) {
-		return fmt.Errorf("%w: %w", err, backend.ErrUnsupported)
+		return noCard{err}
 	}
 	return err
 }
+
+type noCard struct{ error }
+
+func (e noCard) Is(target error) bool { return target == backend.ErrUnsupported }
+
+func (e noCard) Unwrap() error { return e.error }
 
 // checkShape names what the kernels cannot do.
 func checkShape(s *backend.Shape) error {
 	switch {
 	case s.HeadDim%64 != 0 || s.HeadDim > 512 || s.RopeDim%8 != 0:
 		return fmt.Errorf("cuda: head of %d, %d rotated: want a multiple of 64 up to 512, and of 8: %w", s.HeadDim, s.RopeDim, backend.ErrUnsupported)
+	case s.Embd > 8192:
+		return fmt.Errorf("cuda: embedding width: want at most 8192, got %d: %w", s.Embd, backend.ErrUnsupported)
 	case s.OutRank%16 != 0 || s.QRank%32 != 0:
 		return fmt.Errorf("cuda: ranks %d and %d: want multiples of 32 and 16: %w", s.QRank, s.OutRank, backend.ErrUnsupported)
 	}

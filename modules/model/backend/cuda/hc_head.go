@@ -8,7 +8,7 @@ func (b *Backend) HCHead(a backend.HCHeadArgs) {
 }
 
 func (b *Backend) hcHead(a backend.HCHeadArgs) {
-	b.fold(a.Fn, b.base(a.HC), countOuts, hcPreArgs{scale: b.vector(a.Scale), base: b.vector(a.Base), norm: b.vector(a.Norm),
+	b.fold(a.Fn, a.HC, countOuts, hcPreArgs{scale: b.vector(a.Scale), base: b.vector(a.Base), norm: b.vector(a.Norm),
 		x: b.base(a.X), head: 1})
 	b.made.x = a.X.ID
 }

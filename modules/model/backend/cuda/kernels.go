@@ -28,6 +28,7 @@ const (
 	kHCPre
 	kSteer
 	kHCPost
+	kHCPostMix
 	kLatents
 	kQHeads
 	kKeepRing
@@ -44,7 +45,8 @@ const (
 	kSwiglu
 	kDraftNorms
 	kDraftJoin
-	kTop
+	kTopParts
+	kTopMerge
 	kRepack
 	kMatmulQ8Few8
 	kMatmulQ8Few16
@@ -62,9 +64,9 @@ const (
 var expertTypes = [4]string{"iq2_xxs", "q2_k", "q4_k", "mxfp4"}
 
 func kernelNames() [kCount]string {
-	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "attn_qkv_latents", "q_heads", "keep_ring",
+	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
 		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route",
-		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top", "repack",
+		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
 		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_q8_0_many",
 		"matmul_f16_few8", "matmul_f16_few32", "matmul_f16_many", "matmul_f32"}
 	for i, t := range expertTypes {
@@ -107,6 +109,8 @@ func (b *Backend) dynamicShared(k kernel) int {
 		return max(partialRoom, 2*sharedTile)
 	case k >= kMatmulQ8Few8 && k <= kMatmulF16Many:
 		return max(partialRoom, 2*sharedTile, sharedF16)
+	case k == kTopParts:
+		return topRoom(b.sh.Vocab)
 	case k == kAttendTiles || k == kAttendRows:
 		return attendRoom(b.sh.HeadDim)
 	}

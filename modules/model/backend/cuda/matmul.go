@@ -151,7 +151,7 @@ func flag(v bool) int32 {
 
 // quantize makes forms of a buffer's rows. Rows are perRow to a row of the step.
 func (b *Backend) quantize(f formsArgs, x addr, cols int, which int32, perRow int) {
-	launch(b, kQuantize, b.tokens(which)*perRow, 1, 1, 128, 0,
+	launch(b, kQuantize, b.tokens(which)*perRow, min((cols+1023)/1024, 64), 1, 128, 0,
 		quantizeArgs{step: b.scr.step, x: x, f: f, cols: int32(cols), which: which, perRow: int32(perRow)})
 }
 

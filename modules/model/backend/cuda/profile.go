@@ -31,6 +31,9 @@ func (b *Backend) Profile() []OpTime {
 	return out
 }
 
+// SetProfile turns timing on or off between steps.
+func (b *Backend) SetProfile(on bool) { b.opt.Profile = on }
+
 func (p *profile) begin(b *Backend) { p.n, p.ops = 0, p.ops[:0] }
 
 // mark is called before an operation's launches.

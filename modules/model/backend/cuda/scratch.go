@@ -23,7 +23,8 @@ type scratch struct {
 	indexScale   addr
 	indexWeights addr // (rows, heads)
 	scores       addr // (scoreRows, compressed rows)
-	part, partML addr
+	attendPart   addr // (few rows, tiles, heads, head)
+	attendML     addr
 	o            formsArgs
 	low          addr // (rows, groups × rank)
 	lowForms     formsArgs
@@ -39,7 +40,7 @@ type scratch struct {
 	draftH       addr
 	draftEForms  formsArgs
 	draftHForms  formsArgs
-	adjusted     addr // (tops, vocab)
+	parts        addr // of Top: (tops, pieces)
 	table        addr // IQ2_XXS selectors
 
 	scoreRows, scoreStride, tiles int
@@ -90,7 +91,7 @@ func (s *scratch) plan(sh *backend.Shape, l *backend.Limits) []scratchUse {
 	}
 	add("step", int64(blockBytes(l)), &s.step)
 	add("rope", rows*2*int64(sh.RopeDim)*4, &s.ropes)
-	add("hc", (4*d+255)/256*max(rows, outs)*32*4, &s.hcPart)
+	add("hc", d/64*max(rows, outs)*32*4, &s.hcPart)
 	forms(&s.x, rows*d, true, true, true)
 	add("qkv", rows*(rq+hd)*4, &s.qkvRaw)
 	forms(&s.latent, rows*rq, true, false, true)
@@ -100,8 +101,8 @@ func (s *scratch) plan(sh *backend.Shape, l *backend.Limits) []scratchUse {
 	add("index", rows*int64(sh.IndexHeads)*16, &s.indexScale)
 	add("index", rows*int64(sh.IndexHeads)*4, &s.indexWeights)
 	add("scores", int64(s.scoreRows)*visible*4, &s.scores)
-	add("attend", few*int64(s.tiles)*heads*hd*4, &s.part)
-	add("attend", few*int64(s.tiles)*heads*8, &s.partML)
+	add("attend", few*int64(s.tiles)*heads*hd*4, &s.attendPart)
+	add("attend", few*int64(s.tiles)*heads*8, &s.attendML)
 	forms(&s.o, rows*heads*hd, true, false, false)
 	add("attn_out", rows*low*4, &s.low)
 	forms(&s.lowForms, rows*low, true, false, false)
@@ -115,7 +116,7 @@ func (s *scratch) plan(sh *backend.Shape, l *backend.Limits) []scratchUse {
 	add("shared_expert", rows*f*4, &s.shGate)
 	add("shared_expert", rows*f*4, &s.shUp)
 	forms(&s.shForms, rows*f, true, false, false)
-	add("top", int64(l.Tops)*int64(sh.Vocab)*4, &s.adjusted)
+	add("top", int64(l.Tops)*topParts*topPartBytes, &s.parts)
 	add("experts", 1024, &s.table)
 	return u
 }

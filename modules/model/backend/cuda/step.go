@@ -27,7 +27,7 @@ func (b *Backend) Begin(s *backend.Step) {
 		panic(fmt.Sprintf("cuda: want at most %d biases in a step, got %d", maxBiases, len(s.Bias)))
 	}
 	b.enter()
-	b.step, b.made, b.roped = s, made{}, false
+	b.step, b.made, b.roped, b.post = s, made{}, false, backend.HCPostArgs{}
 	b.op = backend.OpError{Op: "begin", Layer: -1}
 	if b.load != nil {
 		b.check(b.load.empty(b))
@@ -44,6 +44,16 @@ func (b *Backend) Begin(s *backend.Step) {
 func (b *Backend) indexed(s *backend.Step) bool {
 	for i := range s.Spans {
 		if int(s.Spans[i].Pos+s.Spans[i].Rows)/4 > b.sh.TopK {
+			return true
+		}
+	}
+	return false
+}
+
+// moved says whether some span leaves its slot for a spare one.
+func moved(s *backend.Step) bool {
+	for i := range s.Spans {
+		if s.Spans[i].Into != s.Spans[i].Slot {
 			return true
 		}
 	}

@@ -65,7 +65,8 @@ type graph struct {
 type graphKey struct {
 	tape    backend.Tape
 	bucket  int
-	indexed bool
+	indexed bool // the indexer selects
+	moved   bool // a span goes to a spare slot
 }
 
 func (g *graph) free(d *driver.Driver) error {
@@ -113,7 +114,7 @@ func (b *Backend) begin(s *backend.Step) {
 	if b.opt.NoGraphs || b.opt.Profile || n > graphRows || n > b.lim.Rows || len(s.Spans) > n || len(s.Outs) > n || len(s.Tops) > 2*n {
 		return
 	}
-	key := graphKey{s.Tape, n, b.indexed(s)}
+	key := graphKey{s.Tape, n, b.indexed(s), moved(s)}
 	for _, g := range t.graphs {
 		if g.key == key {
 			t.g = g
@@ -151,6 +152,9 @@ func (b *Backend) perform(k op, layer int32, run func()) {
 	b.op = backend.OpError{Op: opNames[k], Layer: int(layer)}
 	if !b.stopped() {
 		b.rotations()
+		if k != opHCPre && k != opHCHead {
+			b.launchPost()
+		}
 		b.prof.mark(b, k)
 		run()
 	}
@@ -176,7 +180,11 @@ func (b *Backend) differ() {
 // flush makes everything so far run one by one: somebody looks.
 func (b *Backend) flush() {
 	t := &b.tape
-	if b.step == nil || t.mode == direct {
+	if b.step == nil {
+		return
+	}
+	if t.mode == direct {
+		b.launchPost()
 		return
 	}
 	if t.mode == comparing {
@@ -185,6 +193,7 @@ func (b *Backend) flush() {
 		t.g.calls = calls{}
 	}
 	t.mode = direct
+	b.launchPost()
 }
 
 // finish ends the step's calls.
@@ -198,6 +207,7 @@ func (b *Backend) finish() {
 	case t.mode == comparing && !b.stopped():
 		b.replay(t.g)
 	}
+	b.launchPost()
 	t.mode = direct
 }
 
@@ -210,6 +220,7 @@ func (b *Backend) replay(g *graph) {
 		b.bound = bounds{n, min(n, b.lim.Seqs), min(n, b.lim.Outs), min(2*n, b.lim.Tops)}
 		exec, err := b.d.Capture(b.stream, func() error {
 			b.runCalls(&g.calls, len(g.calls.order))
+			b.launchPost()
 			return b.err
 		})
 		b.bound = was

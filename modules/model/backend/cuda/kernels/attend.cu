@@ -77,33 +77,36 @@ DEV void load_queries(const AttendArgs& a, const Room& m, int row, int head0) {
   }
 }
 
-// unpack_rows writes the tile's rows as f16; rows that are not there are zero. A warp takes eight rows.
+// unpack_rows writes the tile's rows as f16; rows that are not there are zero. A row is pieces of 16 bytes, codes and then
+// the tail; a thread starts the loads of several pieces before it converts the first.
 DEV void unpack_rows(const AttendArgs& a, const Room& m) {
-  int nope = a.d - a.rope_dim, codes = nope / 16, chunks = codes + a.rope_dim / 8;
-  for (int i = warp_id() * 8; i < warp_id() * 8 + 8; i++) {
-    const u8* src = m.rows[i];
-    u16* dst = m.k + i * m.stride;
-    for (int c = lane_id(); c < chunks; c += 32) {
+  const int BATCH = 5;
+  int nope = a.d - a.rope_dim, codes = nope / 16, pieces = codes + a.rope_dim / 8;
+  for (int base = threadIdx.x; base < TILE * pieces; base += 256 * BATCH) {
+    uint4 v[BATCH];
+    int e[BATCH];
+    UNROLL for (int i = 0; i < BATCH; i++) {
+      int u = base + 256 * i, r = min_i(u / pieces, TILE - 1), c = u % pieces;
+      const u8* src = m.rows[r];
+      v[i] = {0, 0, 0, 0};
+      e[i] = 0;
+      if (src && u < TILE * pieces) {
+        v[i] = *(const uint4*)(src + 16 * c);
+        if (c < codes) e[i] = (int)(i8)src[a.st.kv_exp + c / 4];
+      }
+    }
+    UNROLL for (int i = 0; i < BATCH; i++) {
+      int u = base + 256 * i, r = u / pieces, c = u % pieces;
+      if (u >= TILE * pieces) continue;
+      u16* dst = m.k + r * m.stride;
       if (c < codes) {
-        uint4 v = {0, 0, 0, 0};
-        u32 scale = 0;
-        if (src) {
-          v = *(const uint4*)(src + 16 * c);
-          scale = e4m3_scale((int)(i8)src[a.st.kv_exp + c / 4]);
-        }
-        u32 w[4] = {v.x, v.y, v.z, v.w}, h[8];
-        UNROLL for (int j = 0; j < 4; j++) {
-          u32 lo = e4m3_halves(byte_perm(w[j], 0, 0x4140), scale), hi = e4m3_halves(byte_perm(w[j], 0, 0x4342), scale);
-          h[2 * j] = lo;
-          h[2 * j + 1] = hi;
-        }
-        *(uint4*)(dst + 16 * c) = {h[0], h[1], h[2], h[3]};
-        *(uint4*)(dst + 16 * c + 8) = {h[4], h[5], h[6], h[7]};
+        u32 s = e4m3_scale(e[i]);
+        *(uint4*)(dst + 16 * c) = {e4m3_halves(byte_perm(v[i].x, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].x, 0, 0x4342), s),
+                                   e4m3_halves(byte_perm(v[i].y, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].y, 0, 0x4342), s)};
+        *(uint4*)(dst + 16 * c + 8) = {e4m3_halves(byte_perm(v[i].z, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].z, 0, 0x4342), s),
+                                       e4m3_halves(byte_perm(v[i].w, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].w, 0, 0x4342), s)};
       } else {
-        uint4 v = {0, 0, 0, 0};
-        int t = c - codes;
-        if (src) v = *(const uint4*)(src + nope + 16 * t);
-        *(uint4*)(dst + nope + 8 * t) = v;
+        *(uint4*)(dst + nope + 8 * (c - codes)) = v[i];
       }
     }
   }

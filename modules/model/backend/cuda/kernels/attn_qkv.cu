@@ -14,12 +14,13 @@ static_assert(sizeof(LatentArgs) == 88, "mirrored in args.go");
 struct KVArgs {
   const Step* step;
   const float *raw, *norm, *rope;
-  u8* kv;
+  u8 *kv, *slots; // slots: the layer's part
+  u64 slot_stride;
   int d, rope_dim, row_bytes, kind;
   float eps;
-  int pad;
+  int ring;
 };
-static_assert(sizeof(KVArgs) == 64, "mirrored in args.go");
+static_assert(sizeof(KVArgs) == 80, "mirrored in args.go");
 
 // q_latent norms the query latent and makes its forms.
 DEV void q_latent(const LatentArgs& a, int row) {
@@ -62,10 +63,12 @@ DEV void kv_row(const KVArgs& a, int row) {
   }
   sync_block();
   pack_kv<256>(a.kv + (u64)row * a.row_bytes, x, a.d, a.rope_dim, a.row_bytes);
+  u8* ring = ring_row(a.step, a.slots, a.slot_stride, a.ring, a.row_bytes, row);
+  if (ring) pack_kv<256>(ring, x, a.d, a.rope_dim, a.row_bytes);
 }
 
 struct LatentKVArgs { LatentArgs q; KVArgs kv; };
-static_assert(sizeof(LatentKVArgs) == 152, "mirrored in args.go");
+static_assert(sizeof(LatentKVArgs) == 168, "mirrored in args.go");
 KERNEL(attn_qkv_latents, LatentKVArgs, 256) { // y = 0: the query latent, y = 1: the KV row
   wait_previous();
   allow_next();
@@ -99,20 +102,19 @@ KERNEL(q_heads, QHeadsArgs, 256) {
   }
 }
 
-// keep_ring stores the step's rows in a ring of each span's record: in place the new positions, into a spare slot all that
-// the ring holds, the old ones copied. rows are of row_bytes, a multiple of 16; base is where the ring starts in the part.
-struct KeepArgs { const Step* step; u8* slots; const u8* fresh; u64 slot_stride; int base, ring, row_bytes, pad; };
-static_assert(sizeof(KeepArgs) == 48, "mirrored in args.go");
+// keep_ring copies the old rows that a ring still holds where a span moves to a spare slot; who makes the new rows stores
+// them. rows are of row_bytes, a multiple of 16; base is where the ring starts in the layer's part.
+struct KeepArgs { const Step* step; u8* slots; u64 slot_stride; int base, ring, row_bytes, pad; };
+static_assert(sizeof(KeepArgs) == 40, "mirrored in args.go");
 KERNEL(keep_ring, KeepArgs, 128) { // a block a span and ring row
   wait_previous();
   allow_next();
   if ((int)blockIdx.y >= a.step->spans) return;
   Span sp = spans_of(a.step)[blockIdx.y];
-  int end = sp.pos + sp.rows, from = max_i(sp.into == sp.slot ? sp.pos : 0, end - a.ring);
-  int p = from + (int)blockIdx.x;
-  if (p >= end) return;
-  const u8* src = p >= sp.pos ? a.fresh + (u64)(sp.row + p - sp.pos) * a.row_bytes
-                              : a.slots + sp.slot * a.slot_stride + a.base + (u64)(p % a.ring) * a.row_bytes;
-  u8* dst = a.slots + sp.into * a.slot_stride + a.base + (u64)(p % a.ring) * a.row_bytes;
+  int p = max_i(0, sp.pos + sp.rows - a.ring) + (int)blockIdx.x;
+  if (p >= sp.pos || sp.into == sp.slot) return;
+  u64 at = a.base + (u64)(p % a.ring) * a.row_bytes;
+  const u8* src = a.slots + sp.slot * a.slot_stride + at;
+  u8* dst = a.slots + sp.into * a.slot_stride + at;
   for (int i = 16 * threadIdx.x; i < a.row_bytes; i += 2048) *(uint4*)(dst + i) = *(const uint4*)(src + i);
 }

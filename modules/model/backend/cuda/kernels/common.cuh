@@ -154,6 +154,14 @@ DEV u8* page_of(const State& st, int seq, int c, int* at) {
   return st.pages + (u64)st.table[(u64)seq * st.table_stride + c / st.page_rows] * st.page_stride;
 }
 
+// ring_row is where a row of the step goes in its span's ring; null where the ring will not hold it.
+DEV u8* ring_row(const Step* step, u8* ring, u64 slot_stride, int ring_rows, int row_bytes, int row) {
+  Row r = rows_of(step)[row];
+  Span sp = spans_of(step)[r.span];
+  if (r.pos < sp.pos + sp.rows - ring_rows) return nullptr;
+  return ring + sp.into * slot_stride + (u64)(r.pos % ring_rows) * row_bytes;
+}
+
 // pack_kv stores a KV row of d floats in shared memory x. All threads of the block take part.
 template <int THREADS> DEV void pack_kv(u8* dst, const float* x, int d, int rope, int row_bytes) {
   int nope = d - rope, blocks = nope / 64;

@@ -80,18 +80,26 @@ DEV void finish_row(float* x, const float* norm, const EmitArgs& a, int pos, int
   sync_block();
 }
 
-KERNEL(compress_emit, EmitArgs, 256) { // a block a row of the step; most leave at once. y = 1: the index row
+// A block a row of the step: y = 0 keeps the row's inputs in the ring, y = 1 emits the row of attention, y = 2 the index row;
+// most emit nothing.
+KERNEL(compress_emit, EmitArgs, 256) {
   SHARED float x[4096];
   wait_previous();
   allow_next();
   if ((int)blockIdx.x >= a.step->rows) return;
+  if (blockIdx.y == 0) {
+    const u8* src = (const u8*)(a.in + (u64)blockIdx.x * a.st.comp_row);
+    u8* dst = ring_row(a.step, a.st.slots + a.base, a.st.slot_stride, a.st.comp_ring, 4 * a.st.comp_row, blockIdx.x);
+    for (int i = 16 * threadIdx.x; dst && i < 4 * a.st.comp_row; i += 4096) *(uint4*)(dst + i) = *(const uint4*)(src + i);
+    return;
+  }
   Row r = rows_of(a.step)[blockIdx.x];
   if ((r.pos + 1) % a.st.ratio != 0) return;
   Span sp = spans_of(a.step)[r.span];
   Window w = {a.in, (const float*)(a.st.slots + sp.slot * a.st.slot_stride + a.base), sp.pos, sp.row, a.st.comp_ring, a.st.comp_row};
   int c, first = r.pos + 1 - a.st.ratio;
   u8* page = page_of(a.st, sp.seq, r.pos / a.st.ratio, &c);
-  bool index = blockIdx.y == 1;
+  bool index = blockIdx.y == 2;
   int n = index ? 128 : a.d, width = index ? a.index_width : a.width, off = index ? 2 * a.width : 0;
   for (int j = threadIdx.x; j < n; j += 256) x[j] = pool(w, r.pos, a.st.ratio, off, width, n, j);
   sync_block();

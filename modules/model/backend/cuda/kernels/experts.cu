@@ -77,11 +77,12 @@ template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
     fetch(next, i + 1);
     if (u < units) {
       GlobalB<1> b;
-      b.q = a.q; b.d = a.d; b.cols = a.k; b.first = item.first; b.tokens = item.count; b.map = a.list; b.share = a.share;
-      b.prepare();
+      b.q = a.q; b.d = a.d; b.cols = a.k; b.tokens = item.count;
+      b.prepare([&](int n) { return a.list[item.first + n] / a.share; });
       b.k = u % runs * 256;
+      b.last = 7;
       float out[1][4] = {};
-      w.dot(out, b, 8, table);
+      w.dot(out, b, table);
       UNROLL for (int j = 0; j < 4; j++) part[u * 128 + j * 32 + lane] = out[0][j];
     }
     w = next;
@@ -103,6 +104,7 @@ template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
 // Many pairs: 128 rows of one matrix (64 of each of two) by 64 pairs a block, as matmul_many.
 template <class W, bool GATED> DEV void experts_many(const ExpertsArgs& a) {
   SHARED u32 table[W::TABLE ? 256 * 32 : 1];
+  SHARED int rows[64];
   typedef SharedB<8> B;
   if (W::TABLE) copy_table<256>(table, a.table);
   wait_previous();
@@ -114,10 +116,15 @@ template <class W, bool GATED> DEV void experts_many(const ExpertsArgs& a) {
   const u8* p = a.w + ((u64)item.expert * tiles + (on ? t : 0)) * runs * W::BYTES;
   const u8* p2 = GATED ? a.w2 + ((u64)item.expert * tiles + (on ? t : 0)) * runs * W::BYTES : nullptr;
   float out[8][4] = {}, out2[GATED ? 8 : 1][4] = {};
-  stage<8, 256, W::K256>(dynamic_shared, a.q, a.d, a.k, 0, a.list, a.share, item.first, item.count);
+  auto fill = [&](int s) {
+    stage<8, 256, W::K256>(dynamic_shared + s % 2 * B::BYTES, a.q, a.d, a.k, 256 * s, 256, item.count, [&](int n) { return rows[n]; });
+  };
+  if (threadIdx.x < 64) rows[threadIdx.x] = (int)threadIdx.x < item.count ? a.list[item.first + threadIdx.x] / a.share : 0;
+  sync_block();
+  fill(0);
   copies_commit();
   for (int s = 0; s < runs; s++) {
-    if (s + 1 < runs) stage<8, 256, W::K256>(dynamic_shared + (s + 1) % 2 * B::BYTES, a.q, a.d, a.k, 256 * (s + 1), a.list, a.share, item.first, item.count);
+    if (s + 1 < runs) fill(s + 1);
     copies_commit();
     W w, w2;
     w.load(p + (u64)s * W::BYTES, lane);
@@ -125,8 +132,8 @@ template <class W, bool GATED> DEV void experts_many(const ExpertsArgs& a) {
     copies_wait<1>();
     sync_block();
     B b = {dynamic_shared + s % 2 * B::BYTES, item.count};
-    w.dot(out, b, 8, table);
-    if constexpr (GATED) w2.dot(out2, b, 8, table);
+    w.dot(out, b, table);
+    if constexpr (GATED) w2.dot(out2, b, table);
     sync_block();
   }
   if (!on) return;

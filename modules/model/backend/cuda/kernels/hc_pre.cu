@@ -1,35 +1,54 @@
 // HCPre folds the four residual streams into the single row that a sublayer reads, and norms it.
 //
-// hc_mix multiplies slices of 256 of the flattened streams with the control matrix: a warp holds a slice of eight rows in
+// hc_mix multiplies slices of the streams (64 columns of each) with the control matrix: a warp holds a slice of eight rows in
 // registers, scaled by a power of two of its own and split into f16 pairs, so that no stream is too large or too small.
-// hc_pre adds the slices in order and does everything that needs the whole row.
+// hc_pre adds the slices in order and does everything that needs the whole row. hc_post_mix is HCPost before it, for the
+// streams of the same slice: what it writes, it mixes.
 #include "quant.cuh"
 
-struct HCMixArgs { const Step* step; const u8* fn; const float* hc; float* part; int n, k, which, f32; }; // fn (n, k)
-static_assert(sizeof(HCMixArgs) == 48, "mirrored in args.go");
+struct HCMixArgs {
+  const Step* step;
+  const u8* fn; // (n, 4 d)
+  float *hc, *part;
+  const float *y, *mix; // of HCPost, where it comes before
+  int n, d, which, f32;
+};
+static_assert(sizeof(HCMixArgs) == 64, "mirrored in args.go");
 
-// part is (slice, row, 32): n products, and the sum of squares in the last place.
-KERNEL(hc_mix, HCMixArgs, 128) {
-  wait_previous();
-  allow_next();
-  int count = count_of(a.step, a.which), row = blockIdx.y * 8 + lane_id() / 4, slice = blockIdx.x * 4 + warp_id(), t = lane_id() % 4;
-  if ((int)blockIdx.y * 8 >= count || 256 * slice >= a.k) return;
-  int src = row >= count ? -1 : a.which == COUNT_OUTS ? outs_of(a.step)[row] : row;
-  float x[8][8], m = 0, squares = 0;
-  UNROLL for (int j = 0; j < 8; j++) {
-    load8(x[j], a.hc + (u64)(src < 0 ? 0 : src) * a.k + 256 * slice, 32 * j + 8 * t, src < 0 ? 0 : 256);
+// A slice in a lane of row g: x[j] are eight columns of stream j/2.
+DEV int slice_at(int d, int slice, int j) { return (j / 2) * d + 64 * slice + 32 * (j % 2) + 8 * (lane_id() % 4); }
+
+DEV void load_control(uint4 (&w)[8][2][2], const HCMixArgs& a, int slice) {
+  UNROLL for (int j = 0; j < 8; j++)
+    UNROLL for (int mt = 0; mt < 2; mt++)
+      UNROLL for (int h = 0; h < 2; h++) {
+        int r = min_i(16 * mt + 8 * h + lane_id() / 4, a.n - 1);
+        u64 at = (u64)r * 4 * a.d + slice_at(a.d, slice, j);
+        if (a.f32) { // rounded to f16: such files are drafts
+          const float* p = (const float*)a.fn + at;
+          w[j][mt][h] = {float_half(p[0]) | (u32)float_half(p[1]) << 16, float_half(p[2]) | (u32)float_half(p[3]) << 16,
+                         float_half(p[4]) | (u32)float_half(p[5]) << 16, float_half(p[6]) | (u32)float_half(p[7]) << 16};
+        } else {
+          w[j][mt][h] = load16((const u16*)a.fn + at);
+        }
+      }
+}
+
+// mix_slice: part is (slice, row, 32): n products, and the sum of squares in the last place.
+DEV void mix_slice(const HCMixArgs& a, const float (&x)[8][8], const uint4 (&w)[8][2][2], int slice, int count) {
+  int row = blockIdx.y * 8 + lane_id() / 4, t = lane_id() % 4;
+  float m = 0, squares = 0;
+  UNROLL for (int j = 0; j < 8; j++)
     UNROLL for (int i = 0; i < 8; i++) {
       m = max_f(m, abs_f(x[j][i]));
       squares = fma_rn(x[j][i], x[j][i], squares);
     }
-  }
   m = max_f(m, shfl_xor_f(m, 1));
   m = max_f(m, shfl_xor_f(m, 2));
   squares += shfl_xor_f(squares, 1);
   squares += shfl_xor_f(squares, 2);
   int e = m > 1e-30f ? block_exponent(m) : 0;
-  float inv = pow2(-e), scale = pow2(e);
-  float c[2][4] = {};
+  float inv = pow2(-e), scale = pow2(e), c[2][4] = {};
   UNROLL for (int j = 0; j < 8; j++) {
     u32 hi[4], lo[4];
     UNROLL for (int i = 0; i < 4; i++) {
@@ -39,22 +58,11 @@ KERNEL(hc_mix, HCMixArgs, 128) {
       lo[i] = float_half(u - half_float(h0)) | (u32)float_half(v - half_float(h1)) << 16;
     }
     UNROLL for (int mt = 0; mt < 2; mt++) {
-      uint4 w[2];
-      UNROLL for (int h = 0; h < 2; h++) {
-        int r = min_i(16 * mt + 8 * h + lane_id() / 4, a.n - 1);
-        u64 at = (u64)r * a.k + 256 * slice + 32 * j + 8 * t;
-        if (a.f32) { // rounded to f16: the products are a few ulps of f16 off, as documented
-          const float* p = (const float*)a.fn + at;
-          w[h] = {float_half(p[0]) | (u32)float_half(p[1]) << 16, float_half(p[2]) | (u32)float_half(p[3]) << 16,
-                  float_half(p[4]) | (u32)float_half(p[5]) << 16, float_half(p[6]) | (u32)float_half(p[7]) << 16};
-        } else {
-          w[h] = *(const uint4*)((const u16*)a.fn + at);
-        }
-      }
-      mma_f16(c[mt], w[0].x, w[1].x, w[0].y, w[1].y, hi[0], hi[1]);
-      mma_f16(c[mt], w[0].z, w[1].z, w[0].w, w[1].w, hi[2], hi[3]);
-      mma_f16(c[mt], w[0].x, w[1].x, w[0].y, w[1].y, lo[0], lo[1]);
-      mma_f16(c[mt], w[0].z, w[1].z, w[0].w, w[1].w, lo[2], lo[3]);
+      const uint4 &p = w[j][mt][0], &q = w[j][mt][1];
+      mma_f16(c[mt], p.x, q.x, p.y, q.y, hi[0], hi[1]);
+      mma_f16(c[mt], p.z, q.z, p.w, q.w, hi[2], hi[3]);
+      mma_f16(c[mt], p.x, q.x, p.y, q.y, lo[0], lo[1]);
+      mma_f16(c[mt], p.z, q.z, p.w, q.w, lo[2], lo[3]);
     }
   }
   float s0 = shfl_f(scale, 8 * t), s1 = shfl_f(scale, 8 * t + 4); // of the columns 2t and 2t+1
@@ -66,15 +74,72 @@ KERNEL(hc_mix, HCMixArgs, 128) {
   if (t == 0 && row < count) a.part[((u64)slice * count + row) * 32 + 31] = squares;
 }
 
-// Controls: m (n) of one row from its slices, in shared memory.
-DEV void sum_slices(float* m, const float* part, int row, int count, int n, int k, float eps) {
-  int i = threadIdx.x;
-  if (i < 32) {
-    float s = 0;
-    if (i < n || i == 31)
-      for (int j = 0; j < k / 256; j++) s += part[((u64)j * count + row) * 32 + i];
+KERNEL(hc_mix, HCMixArgs, 128) {
+  int slice = blockIdx.x * 4 + warp_id();
+  bool on = 64 * slice < a.d;
+  uint4 w[8][2][2];
+  load_control(w, a, on ? slice : 0);
+  wait_previous();
+  allow_next();
+  int count = count_of(a.step, a.which), row = blockIdx.y * 8 + lane_id() / 4;
+  if ((int)blockIdx.y * 8 >= count || !on) return;
+  int src = min_i(row, count - 1);
+  if (a.which == COUNT_OUTS) src = outs_of(a.step)[src];
+  float x[8][8];
+  UNROLL for (int j = 0; j < 8; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
+  mix_slice(a, x, w, slice, count);
+}
+
+KERNEL(hc_post_mix, HCMixArgs, 128) {
+  int slice = blockIdx.x * 4 + warp_id();
+  bool on = 64 * slice < a.d;
+  uint4 w[8][2][2];
+  load_control(w, a, on ? slice : 0);
+  wait_previous();
+  allow_next();
+  int count = count_of(a.step, a.which), row = blockIdx.y * 8 + lane_id() / 4, src = min_i(row, count - 1);
+  if ((int)blockIdx.y * 8 >= count || !on) return;
+  float x[8][8], m[20];
+  UNROLL for (int i = 0; i < 20; i += 4) {
+    float4 v = *(const float4*)(a.mix + (u64)src * 24 + 4 + i);
+    m[i] = v.x; m[i + 1] = v.y; m[i + 2] = v.z; m[i + 3] = v.w;
+  }
+  UNROLL for (int j = 0; j < 8; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
+  UNROLL for (int h = 0; h < 2; h++) {
+    float y[8];
+    load8(y, a.y + (u64)src * a.d, slice_at(a.d, slice, h), 1 << 30);
+    UNROLL for (int i = 0; i < 8; i++) {
+      float in[4];
+      UNROLL for (int s = 0; s < 4; s++) in[s] = x[2 * s + h][i];
+      UNROLL for (int t = 0; t < 4; t++) {
+        float v = y[i] * m[t];
+        UNROLL for (int s = 0; s < 4; s++) v += m[4 + 4 * s + t] * in[s];
+        x[2 * t + h][i] = v;
+      }
+    }
+  }
+  if (row < count)
+    UNROLL for (int j = 0; j < 8; j++) {
+      float* p = a.hc + (u64)row * 4 * a.d + slice_at(a.d, slice, j);
+      *(float4*)p = {x[j][0], x[j][1], x[j][2], x[j][3]};
+      *(float4*)(p + 4) = {x[j][4], x[j][5], x[j][6], x[j][7]};
+    }
+  mix_slice(a, x, w, slice, count);
+}
+
+// sum_slices makes the controls m (n) of one row in shared memory: 16 warps add runs of slices, and the runs meet in order.
+DEV void sum_slices(float* m, const float* part, int row, int count, int n, int d, float eps) {
+  SHARED float runs[16][32];
+  int slices = d / 64, per = (slices + 15) / 16, from = warp_id() * per, i = lane_id();
+  float s = 0;
+  for (int j = from; j < min_i(from + per, slices); j++) s += part[((u64)j * count + row) * 32 + i];
+  runs[warp_id()][i] = s;
+  sync_block();
+  if (warp_id() == 0) {
+    s = 0;
+    UNROLL for (int j = 0; j < 16; j++) s += runs[j][i];
     float ss = shfl_f(s, 31);
-    m[i] = s * (1.0f / sqrt_rn(ss / (float)k + eps));
+    m[i] = s * (1.0f / sqrt_rn(ss / (float)(4 * d) + eps));
   }
   sync_block();
 }
@@ -95,14 +160,10 @@ struct HCPreArgs {
 };
 static_assert(sizeof(HCPreArgs) == 136, "mirrored in args.go");
 
-// split_control: pre, post, and the 4×4 matrix by Sinkhorn rounds; lanes 0–15 of warp 0 hold one entry each.
+// split_control: post, and the 4×4 matrix by Sinkhorn rounds; lanes 0–15 of a warp hold one entry each.
 DEV void split_control(float* mix, const float* m, const HCPreArgs& a) {
-  int i = threadIdx.x;
-  if (i >= 32) return;
-  if (i < 4) {
-    mix[i] = 1.0f / (1.0f + exp_f(-(m[i] * a.scale[0] + a.base[i]))) + a.hc_eps;
-    mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
-  }
+  int i = lane_id();
+  if (i < 4) mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
   int e = i & 15, r = e & 12, col = e & 3;
   float c = m[8 + e] * a.scale[2] + a.base[8 + e];
   float top = max_f(max_f(shfl_f(c, r), shfl_f(c, r + 1)), max_f(shfl_f(c, r + 2), shfl_f(c, r + 3)));
@@ -116,45 +177,48 @@ DEV void split_control(float* mix, const float* m, const HCPreArgs& a) {
   if (i < 16) mix[8 + i] = c;
 }
 
-// hc_pre serves hc_head too. A block of 512 makes one row; a warp owns 256 columns at a time.
+DEV float pre_weight(float m, float base, const HCPreArgs& a) {
+  float v = m * a.scale[0] + base;
+  return (a.head ? sigmoid(v) : 1.0f / (1.0f + exp_f(-v))) + a.hc_eps;
+}
+
+// hc_pre serves hc_head too. A block of 512 makes one row of up to 8192: a warp owns 256 columns, and again 4096 further. With
+// two blocks to a row, the second makes the controls that only HCPost reads, beside the first.
 KERNEL(hc_pre, HCPreArgs, 512) {
-  SHARED float m[32], mix[24];
+  SHARED float m[32];
   wait_previous();
   allow_next();
   int row = blockIdx.x, count = count_of(a.step, a.which);
   if (row >= count) return;
-  sum_slices(m, a.part, row, count, a.head ? 4 : 24, 4 * a.d, a.eps);
-  if (a.head) {
-    if (threadIdx.x < 4) mix[threadIdx.x] = sigmoid(m[threadIdx.x] * a.scale[0] + a.base[threadIdx.x]) + a.hc_eps;
-  } else {
+  sum_slices(m, a.part, row, count, a.head ? 4 : 24, a.d, a.eps);
+  if (!a.head && blockIdx.y == gridDim.y - 1 && warp_id() == 0) {
+    float* mix = a.mix + (u64)row * 24;
+    if (lane_id() < 4) mix[lane_id()] = pre_weight(m[lane_id()], a.base[lane_id()], a);
     split_control(mix, m, a);
   }
-  sync_block();
-  if (!a.head && threadIdx.x < 24) a.mix[(u64)row * 24 + threadIdx.x] = mix[threadIdx.x];
+  if (blockIdx.y > 0) return;
+  float pre[4];
+  UNROLL for (int s = 0; s < 4; s++) pre[s] = pre_weight(m[s], a.base[s], a);
   const float* hc = a.hc + (u64)(a.which == COUNT_OUTS ? outs_of(a.step)[row] : row) * 4 * a.d;
-  float* x = a.x + (u64)row * a.d;
-  float squares = 0;
-  for (int b = warp_id(); b * 256 < a.d; b += 16) {
-    int at = 256 * b + 8 * lane_id();
-    float v[8] = {};
+  float v[2][8] = {}, squares = 0;
+  UNROLL for (int b = 0; b < 2; b++) {
+    int at = 256 * (warp_id() + 16 * b) + 8 * lane_id();
     UNROLL for (int s = 0; s < 4; s++) {
       float y[8];
       load8(y, hc + (u64)s * a.d, at, a.d);
-      UNROLL for (int i = 0; i < 8; i++) v[i] += y[i] * mix[s];
+      UNROLL for (int i = 0; i < 8; i++) v[b][i] += y[i] * pre[s];
     }
-    UNROLL for (int i = 0; i < 8; i++) squares = fma_rn(v[i], v[i], squares);
-    *(float4*)(x + at) = {v[0], v[1], v[2], v[3]};
-    *(float4*)(x + at + 4) = {v[4], v[5], v[6], v[7]};
+    UNROLL for (int i = 0; i < 8; i++) squares = fma_rn(v[b][i], v[b][i], squares);
   }
   float scale = 1.0f / sqrt_rn(block_sum<512>(squares) / (float)a.d + a.eps);
-  for (int b = warp_id(); b * 256 < a.d; b += 16) {
-    int at = 256 * b + 8 * lane_id();
-    float v[8], w[8];
-    load8(v, x, at, a.d);
+  UNROLL for (int b = 0; b < 2; b++) {
+    int first = 256 * (warp_id() + 16 * b), at = first + 8 * lane_id();
+    if (first >= a.d) break;
+    float w[8], *x = a.x + (u64)row * a.d + at;
     load8(w, a.norm, at, a.d);
-    UNROLL for (int i = 0; i < 8; i++) v[i] = v[i] * scale * w[i];
-    *(float4*)(x + at) = {v[0], v[1], v[2], v[3]};
-    *(float4*)(x + at + 4) = {v[4], v[5], v[6], v[7]};
-    quantize_block(a.f, (u64)row * a.d + 256 * b, 256, v);
+    UNROLL for (int i = 0; i < 8; i++) v[b][i] = v[b][i] * scale * w[i];
+    *(float4*)x = {v[b][0], v[b][1], v[b][2], v[b][3]};
+    *(float4*)(x + 4) = {v[b][4], v[b][5], v[b][6], v[b][7]};
+    quantize_block(a.f, (u64)row * a.d + first, 256, v[b]);
   }
 }

@@ -104,7 +104,7 @@ struct IndexSelectArgs { const Step* step; const float* scores; int* sel; int to
 static_assert(sizeof(IndexSelectArgs) == 48, "mirrored in args.go");
 
 DEV u32 sort_key(float v) { // ascending in v
-  u32 b = as_uint(v);
+  u32 b = as_uint(v + 0.0f); // −0 and 0 are equal
   return b & 0x80000000 ? ~b : b | 0x80000000;
 }
 // block_rank counts, over the 1024 threads in order, the predicates before this thread; *all is the count of all.

@@ -74,14 +74,15 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
   int tokens = count_of(a.step, a.which) * a.per_row;
   if (tokens == 0) return;
   GlobalB<NT> b;
-  b.q = a.q; b.d = a.d; b.cols = a.cols; b.first = 0; b.tokens = tokens; b.map = nullptr; b.share = 1;
-  b.prepare();
+  b.q = a.q; b.d = a.d; b.cols = a.cols; b.tokens = tokens;
+  b.prepare([](int n) { return n; });
   for (int u = warp_id(); u < units; u += 8) {
     int k_next = fetch(next, u + 8);
     float out[NT][4] = {};
     if (k >= 0) {
       b.k = k;
-      w.dot(out, b, min_i(8, (a.k - u % runs * 256) / 32), nullptr);
+      b.last = min_i(8, (a.k - u % runs * 256) / 32) - 1;
+      w.dot(out, b, nullptr);
     }
     UNROLL for (int nt = 0; nt < NT; nt++)
       UNROLL for (int i = 0; i < 4; i++) part[(u * NT + nt) * 128 + i * 32 + lane] = out[nt][i];
@@ -106,16 +107,19 @@ template <class W> DEV void matmul_many(const MatmulArgs& a) {
   int t0 = blockIdx.y * 8, which0 = place(a, &t0); // of the block: all its tiles lie in one group, see launchGroups
   int k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k;
   float out[MANY][4] = {};
-  stage<MANY, 256, W::K256>(dynamic_shared, a.q, a.d, a.cols, k0, nullptr, 1, token0, tokens);
+  auto fill = [&](int s) {
+    stage<MANY, 256, W::K256>(dynamic_shared + s % 2 * B::BYTES, a.q, a.d, a.cols, k0 + 256 * s, a.k - 256 * s, tokens, [&](int n) { return token0 + n; });
+  };
+  fill(0);
   copies_commit();
   for (int s = 0; s < runs; s++) {
-    if (s + 1 < runs) stage<MANY, 256, W::K256>(dynamic_shared + (s + 1) % 2 * B::BYTES, a.q, a.d, a.cols, k0 + 256 * (s + 1), nullptr, 1, token0, tokens);
+    if (s + 1 < runs) fill(s + 1);
     copies_commit();
     W w;
     if (which >= 0) w.load(a.w[which] + ((u64)t * runs + s) * W::BYTES, lane);
     copies_wait<1>();
     sync_block();
-    if (which >= 0) w.dot(out, B{dynamic_shared + s % 2 * B::BYTES, tokens}, min_i(8, (a.k - 256 * s) / 32), nullptr);
+    if (which >= 0) w.dot(out, B{dynamic_shared + s % 2 * B::BYTES, tokens}, nullptr);
     sync_block();
   }
   if (which < 0) return;
@@ -134,6 +138,7 @@ struct TileF16 {
     int r0 = min_i(row + lane_id() / 4, rows - 1), r1 = min_i(row + lane_id() / 4 + 8, rows - 1);
     UNROLL for (int j = 0; j < 8; j++) {
       int at = 256 * s + 32 * j + 8 * (lane_id() % 4);
+      w[j][0] = w[j][1] = {0, 0, 0, 0};
       if (256 * s + 32 * j < k) {
         w[j][0] = load16(m + (u64)r0 * k + at);
         w[j][1] = load16(m + (u64)r1 * k + at);
@@ -154,19 +159,22 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   for (int u = warp_id(); u < units; u += 8) {
     int t = first + u / runs, which = place(a, &t), s = u % runs, blocks = min_i(8, (a.k - 256 * s) / 32);
     TileF16 w;
-    if (which >= 0) w.load((const u16*)a.w[which], a.m[which], a.k, 16 * t, s);
+    w.load((const u16*)a.w[max_i(which, 0)], which >= 0 ? a.m[which] : 1, a.k, which >= 0 ? 16 * t : 0, s);
     if (!waited) { wait_previous(); allow_next(); tokens = count_of(a.step, a.which) * a.per_row; waited = true; }
     float out[NT][4] = {};
-    UNROLL for (int j = 0; j < 8; j++)
-      UNROLL for (int nt = 0; nt < NT; nt++)
-        if (j < blocks && which >= 0 && (nt == 0 || 8 * nt < tokens)) {
-          int token = 8 * nt + lane / 4;
-          u64 at = (u64)token * a.cols + 256 * s + 32 * j + 8 * (lane % 4);
-          uint4 hi = {0, 0, 0, 0}, lo = hi;
-          if (token < tokens) { hi = *(const uint4*)(a.hi + at); lo = *(const uint4*)(a.lo + at); }
-          w.step(out[nt], j, hi);
-          w.step(out[nt], j, lo);
+    UNROLL for (int nt = 0; nt < NT; nt++)
+      if (nt == 0 || 8 * nt < tokens) {
+        u64 at = (u64)min_i(8 * nt + lane / 4, max_i(tokens - 1, 0)) * a.cols + 256 * s + 8 * (lane % 4);
+        uint4 hi[8], lo[8];
+        UNROLL for (int j = 0; j < 8; j++) {
+          hi[j] = *(const uint4*)(a.hi + at + 32 * min_i(j, blocks - 1));
+          lo[j] = *(const uint4*)(a.lo + at + 32 * min_i(j, blocks - 1));
         }
+        UNROLL for (int j = 0; j < 8; j++) {
+          w.step(out[nt], j, hi[j]);
+          w.step(out[nt], j, lo[j]);
+        }
+      }
     UNROLL for (int nt = 0; nt < NT; nt++)
       UNROLL for (int i = 0; i < 4; i++) part[(u * NT + nt) * 128 + i * 32 + lane] = out[nt][i];
   }
@@ -185,13 +193,13 @@ KERNEL(matmul_f16_many, MatmulArgs, 256, 2) {
   if (tokens <= 0) return;
   int t = blockIdx.y * 8 + warp_id(), which = place(a, &t), runs = (a.k + 255) / 256, lane = lane_id();
   float out[MANY][4] = {};
-  u8* planes[2] = {dynamic_shared, dynamic_shared + 8 * MANY * F16_STRIDE};
+  const int plane_bytes = 8 * MANY * F16_STRIDE;
   for (int s = 0; s < runs; s++) {
     int blocks = min_i(8, (a.k - 256 * s) / 32);
     sync_block();
     for (int i = threadIdx.x; i < 8 * MANY * 64; i += 256) {
       int n = i / 64, plane = i / 32 % 2, c = i % 32;
-      u8* dst = planes[plane] + n * F16_STRIDE + 16 * c;
+      u8* dst = dynamic_shared + plane * plane_bytes + n * F16_STRIDE + 16 * c;
       if (n < tokens && c < 4 * blocks)
         copy16_async(dst, (plane ? a.lo : a.hi) + (u64)(token0 + n) * a.cols + 256 * s + 8 * c);
       else
@@ -203,16 +211,16 @@ KERNEL(matmul_f16_many, MatmulArgs, 256, 2) {
     if (which < 0) continue;
     TileF16 w;
     w.load((const u16*)a.w[which], a.m[which], a.k, 16 * t, s);
-    float acc[MANY][4] = {};
-    UNROLL for (int j = 0; j < 8; j++)
-      if (j < blocks)
-        UNROLL for (int nt = 0; nt < MANY; nt++)
-          if (8 * nt < tokens) {
-            int at = (8 * nt + lane / 4) * F16_STRIDE + 64 * j + 16 * (lane % 4);
-            w.step(acc[nt], j, *(const uint4*)(planes[0] + at));
-            w.step(acc[nt], j, *(const uint4*)(planes[1] + at));
-          }
-    UNROLL for (int nt = 0; nt < MANY; nt++) UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[nt][i];
+    UNROLL for (int nt = 0; nt < MANY; nt++)
+      if (8 * nt < tokens) {
+        float acc[4] = {};
+        UNROLL for (int j = 0; j < 8; j++) {
+          int at = (8 * nt + lane / 4) * F16_STRIDE + 64 * j + 16 * (lane % 4);
+          w.step(acc, j, *(const uint4*)(dynamic_shared + at));
+          w.step(acc, j, *(const uint4*)(dynamic_shared + plane_bytes + at));
+        }
+        UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[i];
+      }
   }
   if (which < 0) return;
   UNROLL for (int nt = 0; nt < MANY; nt++)

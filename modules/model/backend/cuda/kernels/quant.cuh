@@ -79,9 +79,9 @@ DEV void quantize_row(const Forms& f, u64 row, const float* x, int cols, int war
 // quantize: the forms of (rows, cols) activations that no other kernel made.
 struct QuantizeArgs { const Step* step; const float* x; Forms f; int cols, which, per_row; };
 static_assert(sizeof(QuantizeArgs) == 80, "mirrored in args.go");
-KERNEL(quantize, QuantizeArgs, 128) { // one block a row; per_row rows of x to a row of the step
+KERNEL(quantize, QuantizeArgs, 128) { // x: a row, y: 1024 of its columns
   wait_previous();
   allow_next();
   if ((int)blockIdx.x >= count_of(a.step, a.which) * a.per_row) return;
-  quantize_row(a.f, blockIdx.x, a.x + (u64)blockIdx.x * a.cols, a.cols, warp_id(), 4);
+  quantize_row(a.f, blockIdx.x, a.x + (u64)blockIdx.x * a.cols, a.cols, blockIdx.y * 4 + warp_id(), 4 * gridDim.y);
 }

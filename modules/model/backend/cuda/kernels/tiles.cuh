@@ -9,9 +9,13 @@
 //
 // B is a view of the activations with
 //
-//	bool has(int nt)                              false: no token of the group exists (the whole warp agrees)
-//	uint2 q8(int nt, int j)                       8 values of token 8·nt+g at input 32j+8t
-//	float2 scale8(int nt, int j), scale256(int nt) of tokens 8·nt+2t and +1
+//	bool has(int nt)                       false: no token of the group exists (the whole warp agrees)
+//	void values(int nt, uint2 (&x)[8])     of token 8·nt+g: inputs 32j+8t … of the tile, for every j
+//	void scales8(int nt, float2 (&s)[8])   of tokens 8·nt+2t and +1, by block of 32
+//	float2 scale256(int nt)                the same, of the whole tile
+//
+// A tile is decoded once and then meets one token group after another: straight code without branches inside, whose loads
+// the compiler can start together. Blocks past the width have zero weights and some valid activations.
 #pragma once
 #include "quant.cuh"
 
@@ -22,12 +26,34 @@ enum { T_F32 = 0, T_F16 = 1, T_Q8_0 = 8, T_Q2_K = 10, T_Q4_K = 12, T_IQ2_XXS = 1
 const int MAGIC = 0x4b400000;
 DEV float magic_float(int v) { return as_float((u32)v) - 12582912.0f; }
 
-template <int NT> DEV void add_scaled(float (&acc)[NT][4], int nt, const int (&c)[4], float w0, float w1, float2 x) {
-  acc[nt][0] = fma_rn(w0 * x.x, magic_float(c[0]), acc[nt][0]);
-  acc[nt][1] = fma_rn(w0 * x.y, magic_float(c[1]), acc[nt][1]);
-  acc[nt][2] = fma_rn(w1 * x.x, magic_float(c[2]), acc[nt][2]);
-  acc[nt][3] = fma_rn(w1 * x.y, magic_float(c[3]), acc[nt][3]);
+// add_scaled adds (w·x)·c to a block's sums.
+DEV void add_scaled(float (&acc)[4], const int (&c)[4], float w0, float w1, float2 x) {
+  acc[0] = fma_rn(w0 * x.x, magic_float(c[0]), acc[0]);
+  acc[1] = fma_rn(w0 * x.y, magic_float(c[1]), acc[1]);
+  acc[2] = fma_rn(w1 * x.x, magic_float(c[2]), acc[2]);
+  acc[3] = fma_rn(w1 * x.y, magic_float(c[3]), acc[3]);
 }
+
+// blocks8 is the part of a tile whose scales are per block of 32: a[j] are its fragments, w0[j] and w1[j] its scales.
+template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, const u32 (&a)[8][4], const float (&w0)[8], const float (&w1)[8]) {
+  UNROLL for (int nt = 0; nt < NT; nt++)
+    if (b.has(nt)) {
+      uint2 x[8];
+      float2 s[8];
+      float acc[4] = {};
+      b.values(nt, x);
+      b.scales8(nt, s);
+      UNROLL for (int j = 0; j < 8; j++) {
+        int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
+        mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+        add_scaled(acc, c, w0[j], w1[j], s[j]);
+      }
+      UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[i];
+    }
+}
+
+DEV u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+DEV u32 byte_of(u32 lo, u32 hi, int i) { return (i < 4 ? lo : hi) >> (8 * (i % 4)) & 255; } // byte i of eight
 
 // Q8_0: [block of 32: 8][lane: 32] 16 bytes of values, then [g: 8][block: 8] scale pairs (f16, rows g and g+8).
 struct TileQ8_0 {
@@ -39,25 +65,16 @@ struct TileQ8_0 {
     s[0] = load16(p + 4096 + 32 * (lane / 4));
     s[1] = load16(p + 4096 + 32 * (lane / 4) + 16);
   }
-  DEVM u32 scales(int j) const {
-    const uint4& v = s[j / 4];
-    return j % 4 == 0 ? v.x : j % 4 == 1 ? v.y : j % 4 == 2 ? v.z : v.w;
-  }
-  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, int blocks, const u32*) const {
-    float acc[NT][4] = {};
+  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32*) const {
+    u32 a[8][4];
+    float w0[8], w1[8];
     UNROLL for (int j = 0; j < 8; j++) {
-      if (j < blocks) {
-        float w0 = half_float((u16)scales(j)), w1 = half_float((u16)(scales(j) >> 16));
-        UNROLL for (int nt = 0; nt < NT; nt++)
-          if (b.has(nt)) {
-            uint2 x = b.q8(nt, j);
-            int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
-            mma_s8(c, q[j].x, q[j].y, q[j].z, q[j].w, x.x, x.y);
-            add_scaled(acc, nt, c, w0, w1, b.scale8(nt, j));
-          }
-      }
+      UNROLL for (int i = 0; i < 4; i++) a[j][i] = word(q[j], i);
+      u32 v = word(s[j / 4], j % 4);
+      w0[j] = half_float((u16)v);
+      w1[j] = half_float((u16)(v >> 16));
     }
-    UNROLL for (int nt = 0; nt < NT; nt++) UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[nt][i];
+    blocks8(out, b, a, w0, w1);
   }
 };
 
@@ -71,32 +88,21 @@ struct TileMXFP4 {
     UNROLL for (int j = 0; j < 4; j++) q[j] = load16(p + 512 * j + 16 * lane);
     e = load16(p + 2048 + 16 * (lane / 4));
   }
-  static DEVM u32 word(const uint4& lo, const uint4& hi, int j) {
-    const uint4& v = j < 4 ? lo : hi;
-    return j % 4 == 0 ? v.x : j % 4 == 1 ? v.y : j % 4 == 2 ? v.z : v.w;
-  }
   static DEVM void decode(u32 w, u32* lo, u32* hi) { // twice the value of each code
     u32 m0 = byte_perm(w << 4, w, 0xd9c8), m1 = byte_perm(w << 4, w, 0xfbea), sel = w & 0x77777777;
     *lo = (byte_perm(0x03020100, 0x0c080604, sel) & ~m0) | (byte_perm(0xfdfeff00, 0xf4f8fafc, sel) & m0);
     *hi = (byte_perm(0x03020100, 0x0c080604, sel >> 16) & ~m1) | (byte_perm(0xfdfeff00, 0xf4f8fafc, sel >> 16) & m1);
   }
-  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, int blocks, const u32*) const {
-    float acc[NT][4] = {};
+  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32*) const {
+    u32 a[8][4];
+    float w0[8], w1[8];
     UNROLL for (int j = 0; j < 8; j++) {
-      u32 a0, a1, a2, a3;
-      decode(word(q[0], q[1], j), &a0, &a2);
-      decode(word(q[2], q[3], j), &a1, &a3);
-      float w0 = pow2((int)((j < 4 ? e.x : e.y) >> (8 * (j % 4)) & 255) - 128);
-      float w1 = pow2((int)((j < 4 ? e.z : e.w) >> (8 * (j % 4)) & 255) - 128);
-      UNROLL for (int nt = 0; nt < NT; nt++)
-        if (b.has(nt)) {
-          uint2 x = b.q8(nt, j);
-          int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
-          mma_s8(c, a0, a1, a2, a3, x.x, x.y);
-          add_scaled(acc, nt, c, w0, w1, b.scale8(nt, j));
-        }
+      decode(word(q[j / 4], j % 4), &a[j][0], &a[j][2]);
+      decode(word(q[2 + j / 4], j % 4), &a[j][1], &a[j][3]);
+      w0[j] = pow2((int)byte_of(e.x, e.y, j) - 128);
+      w1[j] = pow2((int)byte_of(e.z, e.w, j) - 128);
     }
-    UNROLL for (int nt = 0; nt < NT; nt++) UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[nt][i];
+    blocks8(out, b, a, w0, w1);
   }
 };
 
@@ -137,29 +143,29 @@ struct TileIQ2_XXS {
     *lo = byte_perm(0xe719f808, 0x0000d52b, sel);
     *hi = byte_perm(0xe719f808, 0x0000d52b, sel >> 16);
   }
-  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, int, const u32* table) const {
-    int sum[NT][4] = {};
+  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32* table) const {
     const u32* mine = table + lane_id();
+    u32 a[8][4];
     UNROLL for (int j = 0; j < 8; j++) {
-      u32 i0 = (j < 4 ? idx.x : idx.y) >> (8 * (j % 4)) & 255, i1 = (j < 4 ? idx.z : idx.w) >> (8 * (j % 4)) & 255;
-      u32 a0, a1, a2, a3;
-      decode(mine[32 * i0], (j < 4 ? sign.x : sign.y) >> (j % 4), &a0, &a2);
-      decode(mine[32 * i1], (j < 4 ? sign.z : sign.w) >> (j % 4), &a1, &a3);
-      int s0 = 2 * (int)(scale.x >> (4 * j) & 15) + 1, s1 = 2 * (int)(scale.y >> (4 * j) & 15) + 1;
-      UNROLL for (int nt = 0; nt < NT; nt++)
-        if (b.has(nt)) {
-          uint2 x = b.q8(nt, j);
-          int c[4] = {};
-          mma_s8(c, a0, a1, a2, a3, x.x, x.y);
-          sum[nt][0] += s0 * c[0];
-          sum[nt][1] += s0 * c[1];
-          sum[nt][2] += s1 * c[2];
-          sum[nt][3] += s1 * c[3];
-        }
+      decode(mine[32 * byte_of(idx.x, idx.y, j)], (j < 4 ? sign.x : sign.y) >> (j % 4), &a[j][0], &a[j][2]);
+      decode(mine[32 * byte_of(idx.z, idx.w, j)], (j < 4 ? sign.z : sign.w) >> (j % 4), &a[j][1], &a[j][3]);
     }
     float d0 = 0.125f * half_float((u16)d), d1 = 0.125f * half_float((u16)(d >> 16));
     UNROLL for (int nt = 0; nt < NT; nt++)
-      if (b.has(nt)) finish256(out[nt], sum[nt], d0, d1, b.scale256(nt));
+      if (b.has(nt)) {
+        uint2 x[8];
+        int sum[4] = {};
+        b.values(nt, x);
+        UNROLL for (int j = 0; j < 8; j++) {
+          int c[4] = {}, s0 = 2 * (int)(scale.x >> (4 * j) & 15) + 1, s1 = 2 * (int)(scale.y >> (4 * j) & 15) + 1;
+          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          sum[0] += s0 * c[0];
+          sum[1] += s0 * c[1];
+          sum[2] += s1 * c[2];
+          sum[3] += s1 * c[3];
+        }
+        finish256(out[nt], sum, d0, d1, b.scale256(nt));
+      }
   }
 };
 
@@ -177,25 +183,29 @@ struct TileQ2_K {
     s = load16(p + 1024 + 16 * (2 * (lane / 4) + (lane % 4) / 2));
     d = *(const uint2*)(p + 1280 + 8 * (lane / 4));
   }
-  static DEVM u32 quad(const uint4& v, int q) {
-    u32 w = q / 4 == 0 ? v.x : q / 4 == 1 ? v.y : q / 4 == 2 ? v.z : v.w;
-    return w >> (2 * (q % 4)) & 0x03030303;
-  }
-  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, int, const u32*) const {
-    int sum[NT][4] = {}, mins[NT][4] = {};
+  static DEVM u32 quad(const uint4& v, int q) { return word(v, q / 4) >> (2 * (q % 4)) & 0x03030303; }
+  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32*) const {
+    u32 a[8][4], m[8][2];
     UNROLL for (int j = 0; j < 8; j++) {
-      u32 c0 = (j < 4 ? s.x : s.y) >> (8 * (j % 4)), c1 = (j < 4 ? s.z : s.w) >> (8 * (j % 4));
-      u32 s0 = c0 & 15, s1 = c1 & 15, m0 = (c0 >> 4 & 15) * 0x01010101, m1 = (c1 >> 4 & 15) * 0x01010101;
-      u32 a0 = quad(q[0], 2 * j) * s0, a2 = quad(q[0], 2 * j + 1) * s0, a1 = quad(q[1], 2 * j) * s1, a3 = quad(q[1], 2 * j + 1) * s1;
-      UNROLL for (int nt = 0; nt < NT; nt++)
-        if (b.has(nt)) {
-          uint2 x = b.q8(nt, j);
-          mma_s8(sum[nt], a0, a1, a2, a3, x.x, x.y);
-          mma_s8(mins[nt], m0, m1, m0, m1, x.x, x.y);
-        }
+      u32 c0 = byte_of(s.x, s.y, j), c1 = byte_of(s.z, s.w, j), s0 = c0 & 15, s1 = c1 & 15;
+      m[j][0] = (c0 >> 4) * 0x01010101;
+      m[j][1] = (c1 >> 4) * 0x01010101;
+      a[j][0] = quad(q[0], 2 * j) * s0;
+      a[j][1] = quad(q[1], 2 * j) * s1;
+      a[j][2] = quad(q[0], 2 * j + 1) * s0;
+      a[j][3] = quad(q[1], 2 * j + 1) * s1;
     }
     UNROLL for (int nt = 0; nt < NT; nt++)
-      if (b.has(nt)) finish256(out[nt], sum[nt], mins[nt], d, b.scale256(nt));
+      if (b.has(nt)) {
+        uint2 x[8];
+        int sum[4] = {}, mins[4] = {};
+        b.values(nt, x);
+        UNROLL for (int j = 0; j < 8; j++) {
+          mma_s8(sum, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          mma_s8(mins, m[j][0], m[j][1], m[j][0], m[j][1], x[j].x, x[j].y);
+        }
+        finish256(out[nt], sum, mins, d, b.scale256(nt));
+      }
   }
 };
 
@@ -212,58 +222,66 @@ struct TileQ4_K {
     m = load16(p + 2048 + 32 * (lane / 4) + 16);
     d = *(const uint2*)(p + 2304 + 8 * (lane / 4));
   }
-  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, int, const u32*) const {
-    int sum[NT][4] = {}, mins[NT][4] = {};
+  template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32*) const {
+    u32 a[8][4], n[8][2];
+    int s0[8], s1[8];
     UNROLL for (int j = 0; j < 8; j++) {
-      u32 w0 = TileMXFP4::word(q[0], q[1], j), w1 = TileMXFP4::word(q[2], q[3], j);
-      int s0 = (int)((j < 4 ? s.x : s.y) >> (8 * (j % 4)) & 255), s1 = (int)((j < 4 ? s.z : s.w) >> (8 * (j % 4)) & 255);
-      u32 m0 = ((j < 4 ? m.x : m.y) >> (8 * (j % 4)) & 255) * 0x01010101, m1 = ((j < 4 ? m.z : m.w) >> (8 * (j % 4)) & 255) * 0x01010101;
-      UNROLL for (int nt = 0; nt < NT; nt++)
-        if (b.has(nt)) {
-          uint2 x = b.q8(nt, j);
-          int c[4] = {};
-          mma_s8(c, w0 & 0x0f0f0f0f, w1 & 0x0f0f0f0f, w0 >> 4 & 0x0f0f0f0f, w1 >> 4 & 0x0f0f0f0f, x.x, x.y);
-          sum[nt][0] += s0 * c[0];
-          sum[nt][1] += s0 * c[1];
-          sum[nt][2] += s1 * c[2];
-          sum[nt][3] += s1 * c[3];
-          mma_s8(mins[nt], m0, m1, m0, m1, x.x, x.y);
-        }
+      u32 w0 = word(q[j / 4], j % 4), w1 = word(q[2 + j / 4], j % 4);
+      a[j][0] = w0 & 0x0f0f0f0f;
+      a[j][1] = w1 & 0x0f0f0f0f;
+      a[j][2] = w0 >> 4 & 0x0f0f0f0f;
+      a[j][3] = w1 >> 4 & 0x0f0f0f0f;
+      s0[j] = (int)byte_of(s.x, s.y, j);
+      s1[j] = (int)byte_of(s.z, s.w, j);
+      n[j][0] = byte_of(m.x, m.y, j) * 0x01010101;
+      n[j][1] = byte_of(m.z, m.w, j) * 0x01010101;
     }
     UNROLL for (int nt = 0; nt < NT; nt++)
-      if (b.has(nt)) finish256(out[nt], sum[nt], mins[nt], d, b.scale256(nt));
+      if (b.has(nt)) {
+        uint2 x[8];
+        int sum[4] = {}, mins[4] = {};
+        b.values(nt, x);
+        UNROLL for (int j = 0; j < 8; j++) {
+          int c[4] = {};
+          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          sum[0] += s0[j] * c[0];
+          sum[1] += s0[j] * c[1];
+          sum[2] += s1[j] * c[2];
+          sum[3] += s1[j] * c[3];
+          mma_s8(mins, n[j][0], n[j][1], n[j][0], n[j][1], x[j].x, x[j].y);
+        }
+        finish256(out[nt], sum, mins, d, b.scale256(nt));
+      }
   }
 };
 
-// Activations in global memory, for few tokens: token[nt] is a row number of the forms, or −1.
+// Activations in global memory, for few tokens. Tokens past the count repeat the last one: nobody takes their results.
 template <int NT> struct GlobalB {
   const i8* q;
   const float* d;
-  int cols, first, tokens; // token n of this launch is row at(n)
-  const int* map;          // null: the identity
-  int share;               // map holds pairs; the row is pair/share (1: the pair itself)
-  int k;                   // first input of the tile
-  int row[NT], col[NT][2]; // of this lane: its token, and the tokens of its two columns
-  DEVM int at(int n) const {
-    if (n >= tokens) return -1;
-    return map ? map[first + n] / share : first + n;
-  }
-  DEVM void prepare() {
+  int cols, tokens;
+  int k, last;                                  // first input of the tile, and its last block of 32
+  int row[NT], col[NT][2];                      // of this lane: its token's row, and the rows of its two columns
+  template <class AT> DEVM void prepare(AT at) { // at(n) is the row of token n
     int g = lane_id() / 4, t = lane_id() % 4;
     UNROLL for (int nt = 0; nt < NT; nt++) {
-      row[nt] = at(8 * nt + g);
-      col[nt][0] = at(8 * nt + 2 * t);
-      col[nt][1] = at(8 * nt + 2 * t + 1);
+      row[nt] = at(min_i(8 * nt + g, tokens - 1));
+      col[nt][0] = at(min_i(8 * nt + 2 * t, tokens - 1));
+      col[nt][1] = at(min_i(8 * nt + 2 * t + 1, tokens - 1));
     }
   }
   DEVM bool has(int nt) const { return nt == 0 || 8 * nt < tokens; }
-  DEVM uint2 q8(int nt, int j) const {
-    if (row[nt] < 0) return {0, 0};
-    return *(const uint2*)(q + (u64)row[nt] * cols + k + 32 * j + 8 * (lane_id() % 4));
+  DEVM void values(int nt, uint2 (&x)[8]) const {
+    const i8* p = q + (u64)row[nt] * cols + k + 8 * (lane_id() % 4);
+    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(p + 32 * min_i(j, last));
   }
-  DEVM float scale(int r, int per, int at) const { return r < 0 ? 0.0f : d[(u64)r * (cols / per) + at]; }
-  DEVM float2 scale8(int nt, int j) const { return {scale(col[nt][0], 32, k / 32 + j), scale(col[nt][1], 32, k / 32 + j)}; }
-  DEVM float2 scale256(int nt) const { return {scale(col[nt][0], 256, k / 256), scale(col[nt][1], 256, k / 256)}; }
+  DEVM void scales8(int nt, float2 (&s)[8]) const {
+    const float *p = d + (u64)col[nt][0] * (cols / 32) + k / 32, *r = d + (u64)col[nt][1] * (cols / 32) + k / 32;
+    UNROLL for (int j = 0; j < 8; j++) s[j] = {p[min_i(j, last)], r[min_i(j, last)]};
+  }
+  DEVM float2 scale256(int nt) const {
+    return {d[(u64)col[nt][0] * (cols / 256) + k / 256], d[(u64)col[nt][1] * (cols / 256) + k / 256]};
+  }
 };
 
 // Activations of 8·NT tokens by 256 inputs in shared memory. Rows are 288 bytes apart: eight-byte reads meet no bank twice.
@@ -273,35 +291,35 @@ template <int NT> struct SharedB {
   const u8* p;
   int tokens;
   DEVM bool has(int nt) const { return 8 * nt < tokens; }
-  DEVM uint2 q8(int nt, int j) const {
-    return *(const uint2*)(p + (8 * nt + lane_id() / 4) * B_STRIDE + 32 * j + 8 * (lane_id() % 4));
+  DEVM void values(int nt, uint2 (&x)[8]) const {
+    const u8* r = p + (8 * nt + lane_id() / 4) * B_STRIDE + 8 * (lane_id() % 4);
+    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(r + 32 * j);
   }
-  DEVM float2 scale8(int nt, int j) const { return ((const float2*)(p + 8 * NT * B_STRIDE))[(j * 8 * NT + 8 * nt) / 2 + lane_id() % 4]; }
-  DEVM float2 scale256(int nt) const { return scale8(nt, 0); }
+  DEVM void scales8(int nt, float2 (&s)[8]) const {
+    const float2* r = (const float2*)(p + 8 * NT * B_STRIDE) + 4 * nt + lane_id() % 4;
+    UNROLL for (int j = 0; j < 8; j++) s[j] = r[j * 4 * NT];
+  }
+  DEVM float2 scale256(int nt) const { return ((const float2*)(p + 8 * NT * B_STRIDE))[4 * nt + lane_id() % 4]; }
 };
 
-// stage copies a tile of activations to shared memory; tokens past the count are zero. map and share as above.
-template <int NT, int THREADS, bool K256> DEV void stage(u8* dst, const i8* q, const float* d, int cols, int k, const int* map, int share, int first, int tokens) {
-  int in = min_i(256, cols - k) / 16;
-  for (int i = threadIdx.x; i < 8 * NT * 16; i += THREADS) {
+// stage copies a tile of activations to shared memory; row(n) is the row of token n. Past the tokens and the width it
+// leaves zeros, for the token groups that exist.
+template <int NT, int THREADS, bool K256, class ROW> DEV void stage(u8* dst, const i8* q, const float* d, int cols, int k, int width, int tokens, ROW row) {
+  int in = min_i(256, width) / 16, padded = (tokens + 7) & ~7;
+  for (int i = threadIdx.x; i < padded * 16; i += THREADS) {
     int n = i / 16, c = i % 16;
-    if (n < tokens && c < in) {
-      u64 row = map ? map[first + n] / share : first + n;
-      copy16_async(dst + n * B_STRIDE + 16 * c, q + row * cols + k + 16 * c);
-    } else if (n < ((tokens + 7) & ~7)) {
+    if (n < tokens && c < in)
+      copy16_async(dst + n * B_STRIDE + 16 * c, q + (u64)row(n) * cols + k + 16 * c);
+    else
       *(uint4*)(dst + n * B_STRIDE + 16 * c) = {0, 0, 0, 0};
-    }
   }
   float* s = (float*)(dst + 8 * NT * B_STRIDE);
-  int blocks = K256 ? 1 : in / 2;
-  for (int i = threadIdx.x; i < 8 * NT * blocks; i += THREADS) {
+  for (int i = threadIdx.x; i < 8 * NT * (K256 ? 1 : 8); i += THREADS) {
     int n = i % (8 * NT), j = i / (8 * NT);
-    if (n < tokens) {
-      u64 row = map ? map[first + n] / share : first + n;
-      copy4_async(s + j * 8 * NT + n, K256 ? d + row * (cols / 256) + k / 256 : d + row * (cols / 32) + k / 32 + j);
-    } else {
+    if (n < tokens && (K256 || 2 * j < in))
+      copy4_async(s + j * 8 * NT + n, K256 ? d + (u64)row(n) * (cols / 256) + k / 256 : d + (u64)row(n) * (cols / 32) + k / 32 + j);
+    else
       s[j * 8 * NT + n] = 0;
-    }
   }
 }
 
