@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -168,3 +169,15 @@ func (e *triesError) Unwrap() error { return e.err }
 
 // errRedirect marks redirects that lead nowhere.
 var errRedirect = errors.New("bad redirect")
+
+// public puts the package's name before an error, and the context's own error,
+// which callers ask for, beside the cause it was given.
+func public(ctx context.Context, err error) error {
+	switch e := ctx.Err(); {
+	case err == nil:
+		return nil
+	case e != nil && !errors.Is(err, e):
+		return fmt.Errorf("fetch: %w: %w", e, err)
+	}
+	return fmt.Errorf("fetch: %w", err)
+}

@@ -95,20 +95,17 @@ func Get(ctx context.Context, r Request) (Result, error) {
 // and a further Get goes on from where this one stopped.
 func (c *Client) Get(ctx context.Context, r Request) (Result, error) {
 	res, err := c.get(ctx, r)
-	if err != nil {
-		return res, fmt.Errorf("fetch: %w", err)
-	}
-	return res, nil
+	return res, public(ctx, err)
 }
 
 // Stat asks the hub about the file that r names; r.Dest may be empty.
 func (c *Client) Stat(ctx context.Context, r Request) (Info, error) {
 	s, err := c.newSource(&r)
 	if err != nil {
-		return Info{}, fmt.Errorf("fetch: %w", err)
+		return Info{}, public(ctx, err)
 	}
 	if err := c.stat(ctx, s, func(string) {}); err != nil {
-		return Info{}, fmt.Errorf("fetch: %w", err)
+		return Info{}, public(ctx, err)
 	}
 	return s.info, nil
 }

@@ -191,7 +191,7 @@ func (g *getter) fill(ctx context.Context, file *os.File, j *journal, have []ext
 	err := t.run(ctx)
 	if err != nil {
 		cancel(err)
-		<-hashed
+		_ = <-hashed // ends for the same reason
 		return nil, err
 	}
 	g.rep.phase(Verifying, size, d.done.Load, nil)

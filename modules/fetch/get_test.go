@@ -470,22 +470,23 @@ func TestChangedBetweenRuns(t *testing.T) {
 // interrupt cancels a download after so many answers of the store.
 func interrupt(t *testing.T, h *hub, dest string, answers int) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	why := errors.New("the user has had enough")
 	h.mu.Lock()
 	before, from := h.atStore, h.asked
 	h.mu.Unlock()
 	h.onStore(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n-from > answers {
-			cancel()
+			cancel(why)
 			<-r.Context().Done()
 			return true
 		}
 		return false
 	})
 	_, err := h.client().Get(ctx, h.request(dest, nil))
-	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("want context.Canceled, got %v", err)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, why) {
+		t.Fatalf("want context.Canceled and its cause, got %v", err)
 	}
 	wantNothing(t, dest)
 	h.onStore(before)
@@ -597,7 +598,7 @@ func TestProxy(t *testing.T) {
 	var seen atomic.Int64
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen.Add(1)
-		(&httputil.ReverseProxy{Director: func(*http.Request) {}}).ServeHTTP(w, r)
+		(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
 	}))
 	defer proxy.Close()
 	to, _ := url.Parse(proxy.URL)

@@ -26,7 +26,7 @@ import (
 var (
 	kills     = flag.Int("kills", 10, "how often TestKill kills the download")
 	killBytes = flag.Int64("killbytes", 128<<20, "size of the file of TestKill")
-	hugeBytes = flag.Int64("hugebytes", 5<<30, "size of the sparse file of TestHuge")
+	hugeBytes = flag.Int64("hugebytes", 4<<30+4321, "size of the sparse file of TestHuge")
 )
 
 // A job is what a child process of the test fetches.

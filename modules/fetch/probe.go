@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -17,10 +16,10 @@ const probeBytes = 4 << 20
 func (c *Client) Probe(ctx context.Context, r Request, limit time.Duration) (rate float64, err error) {
 	s, err := c.newSource(&r)
 	if err != nil {
-		return 0, fmt.Errorf("fetch: %w", err)
+		return 0, public(ctx, err)
 	}
 	if err := c.stat(ctx, s, func(string) {}); err != nil {
-		return 0, fmt.Errorf("fetch: %w", err)
+		return 0, public(ctx, err)
 	}
 	conns := r.Parts
 	if conns == 0 {
@@ -49,7 +48,7 @@ func (c *Client) Probe(ctx context.Context, r Request, limit time.Duration) (rat
 	}
 	wg.Wait()
 	if read == 0 && err != nil {
-		return 0, fmt.Errorf("fetch: %w", err)
+		return 0, public(ctx, err)
 	}
 	return float64(read) / time.Since(start).Seconds(), nil
 }

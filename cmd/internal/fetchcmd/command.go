@@ -154,6 +154,10 @@ func (c *command) file(ctx context.Context, f File) error {
 	if f.Kind != "model" || c.opt.noLink {
 		return nil
 	}
+	if !res.Verified {
+		c.event(nil, "%s is not made to point at a file that nothing vouches for; give it with -m %s", modelLink, res.Path)
+		return nil
+	}
 	if err := point(modelLink, res.Path); err != nil {
 		return err
 	}

@@ -84,7 +84,6 @@ func (d *display) draw(p fetch.Progress) {
 		d.bar = progressbar.NewOptions64(p.Total,
 			progressbar.OptionSetWriter(d.c.stderr),
 			progressbar.OptionFullWidth(),
-			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionClearOnFinish(),
@@ -97,8 +96,8 @@ func (d *display) draw(p fetch.Progress) {
 	if left := p.Remaining(); left > 0 {
 		text += ", " + clock(left)
 	}
+	_ = d.bar.Set64(p.Bytes) // a terminal that is gone shows nothing
 	d.bar.Describe(text)
-	_ = d.bar.Set64(p.Bytes)
 }
 
 // note shows a note, but not each of many that differ in numbers alone.
