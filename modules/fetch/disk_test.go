@@ -88,6 +88,22 @@ func TestSparse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// what an earlier run has written and not recorded is no hole
+	r.Dest = tempDest(t)
+	interrupt(t, h, r.Dest, 3)
+	part, err := os.OpenFile(r.Dest+".part", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = part.WriteAt([]byte("garbage"), 30<<20)
+	if err := errors.Join(err, part.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.client().Get(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, r.Dest, h.file)
+
 	probe, err := os.Create(filepath.Join(t.TempDir(), "probe"))
 	if err != nil {
 		t.Fatal(err)

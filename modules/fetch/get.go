@@ -187,16 +187,18 @@ func (g *getter) fill(ctx context.Context, file *os.File, j *journal, have []ext
 	g.rep.phase(Fetching, size, func() int64 { n, _, _ := p.count(); return n },
 		func() (int, int) { _, done, all := p.count(); return done, all })
 	t := &transfer{client: g.client, req: g.req, src: g.src, file: file, journal: j, plan: p, conns: conns,
-		limit: newLimiter(g.req.Limit), note: g.rep.note, fetched: &g.fetched, whole: g.whole}
+		limit: newLimiter(g.req.Limit), note: g.rep.note, fetched: &g.fetched, fresh: len(have) == 0, whole: g.whole}
 	err := t.run(ctx)
 	if err != nil {
-		cancel(err)
-		_ = <-hashed // ends for the same reason
-		return nil, err
+		cancel(err) // the hashing ends for the same reason
+	} else {
+		g.rep.phase(Verifying, size, d.done.Load, nil)
+		p.wake()
 	}
-	g.rep.phase(Verifying, size, d.done.Load, nil)
-	p.wake()
-	return d, <-hashed
+	if e := <-hashed; err == nil {
+		err = e
+	}
+	return d, err
 }
 
 // finish compares the hash, and only then gives the file its name.

@@ -63,7 +63,7 @@ func TestPowerLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(make([]byte, 1000), 4321); err != nil { // in the first part, which was written
+	if _, err := f.WriteAt(make([]byte, 1000), journalOf(t, dest).pending[0].off+4321); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -89,6 +89,21 @@ func TestPowerLoss(t *testing.T) {
 	wantFile(t, dest, small)
 }
 
+// journalOf reads the journal of an interrupted download.
+func journalOf(t *testing.T, dest string) *journalState {
+	t.Helper()
+	f, err := os.Open(dest + ".part.journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := readJournal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
 // TestPartDamaged: what was safe and is no longer the same is found by the hash.
 func TestPartDamaged(t *testing.T) {
 	h, dest := newHub(t, small), tempDest(t)
@@ -98,7 +113,7 @@ func TestPartDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte{1, 2, 3, 4}, 100); err != nil {
+	if _, err := f.WriteAt([]byte{1, 2, 3, 4}, journalOf(t, dest).kept[0].off+100); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -30,6 +30,7 @@ type transfer struct {
 	limit   *limiter
 	note    func(string)
 	fetched *atomic.Int64 // bytes of bodies read, in all
+	fresh   bool          // the file was empty: what has not been written is a hole
 
 	whole bool // one connection, no ranges: what is already there is read and dropped
 }
@@ -208,7 +209,7 @@ func (t *transfer) copy(p *part, span extent, r io.Reader, buf []byte) (got bool
 
 // write puts a buffer in its place, then says so in the journal.
 func (t *transfer) write(p *part, data []byte, at int64) error {
-	hole := t.req.Sparse && allZero(data) && punch(t.file, at, int64(len(data)))
+	hole := t.req.Sparse && allZero(data) && (t.fresh || punch(t.file, at, int64(len(data))))
 	if !hole {
 		if _, err := t.file.WriteAt(data, at); err != nil {
 			return onDisk(err)
