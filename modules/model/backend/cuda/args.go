@@ -33,7 +33,11 @@ type matmulArgs struct {
 	q, d, hi, lo                      addr
 	k, cols, group                    int32
 	which, perRow, add, apeF32, ratio int32
-	tiles, _                          int32
+	tiles, finish                     int32
+	q8, q8d, products                 addr
+	q8Cols, active                    int32
+	clamp                             float32
+	_                                 int32
 }
 
 type repackArgs struct {
@@ -128,12 +132,11 @@ type indexSelectArgs struct {
 }
 
 type attendArgs struct {
-	step, q, kv, sel, sinks, rope, part, partML, o  addr
-	f                                               formsArgs
-	st                                              stateArgs
-	heads, d, ropeDim, window, topk, kind, tiles, _ int32
-	scale                                           float32
-	_                                               int32
+	step, q, kv, sel, sinks, rope, part, partML, o    addr
+	f                                                 formsArgs
+	st                                                stateArgs
+	heads, d, ropeDim, window, topk, kind, tiles, raw int32
+	scale, eps                                        float32
 }
 
 type routeArgs struct {
@@ -146,6 +149,11 @@ type routeArgs struct {
 type planArgs struct {
 	step, ids, list, items, counts addr
 	experts, active, tile, _       int32
+}
+
+type routePlanArgs struct {
+	r routeArgs
+	p planArgs
 }
 
 type expertsArgs struct {

@@ -12,7 +12,7 @@ func TestArgSizes(t *testing.T) {
 		got, want uintptr
 	}{
 		{"quantize", unsafe.Sizeof(quantizeArgs{}), 80},
-		{"matmul", unsafe.Sizeof(matmulArgs{}), 208},
+		{"matmul", unsafe.Sizeof(matmulArgs{}), 248},
 		{"repack", unsafe.Sizeof(repackArgs{}), 32},
 		{"rope_table", unsafe.Sizeof(ropeTableArgs{}), 40},
 		{"embed", unsafe.Sizeof(embedArgs{}), 40},
@@ -28,6 +28,7 @@ func TestArgSizes(t *testing.T) {
 		{"index_select", unsafe.Sizeof(indexSelectArgs{}), 48},
 		{"attend", unsafe.Sizeof(attendArgs{}), 240},
 		{"route", unsafe.Sizeof(routeArgs{}), 64},
+		{"route_few", unsafe.Sizeof(routePlanArgs{}), 120},
 		{"experts_plan", unsafe.Sizeof(planArgs{}), 56},
 		{"experts", unsafe.Sizeof(expertsArgs{}), 104},
 		{"experts_sum", unsafe.Sizeof(sumArgs{}), 32},

@@ -22,7 +22,10 @@ func (b *Backend) attend(a backend.AttendArgs) {
 	s, sh, rows := &b.scr, &b.sh, b.bound.rows
 	p := attendArgs{step: s.step, q: b.base(a.Q), kv: b.base(a.KV), sinks: b.vector(a.Sinks), rope: s.ropes, part: s.attendPart, partML: s.attendML,
 		o: b.base(a.O), f: s.o, st: b.state(a.State, a.Layer), heads: int32(sh.Heads), d: int32(sh.HeadDim), ropeDim: int32(sh.RopeDim),
-		window: int32(sh.Window), topk: int32(sh.TopK), kind: b.ropeKind(a.Layer), tiles: int32(s.tiles), scale: rsqrt(sh.HeadDim)}
+		window: int32(sh.Window), topk: int32(sh.TopK), kind: b.ropeKind(a.Layer), tiles: int32(s.tiles), scale: rsqrt(sh.HeadDim), eps: sh.RMSEps}
+	if b.due.heads == a.Q {
+		p.raw, b.due.taken = 1, true
+	}
 	tiles := (sh.Window + attendTile - 1) / attendTile
 	if ratio := b.ratio(a.Layer); ratio == 4 {
 		p.sel = b.base(a.Sel)

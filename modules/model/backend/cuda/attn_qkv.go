@@ -20,8 +20,19 @@ func (b *Backend) attnQKV(a backend.AttnQKVArgs) {
 	b.made.latent = a.QLat.ID
 	b.keepRing(st, 0, sh.RawRing(), sh.KVRowBytes())
 	b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{b.base(a.Q)}, f: s.latent, x: b.base(a.QLat)})
-	launch(b, kQHeads, rows, (sh.Heads+7)/8, 1, 256, 0, qHeadsArgs{step: s.step, q: b.base(a.Q), rope: s.ropes, heads: int32(sh.Heads),
-		d: int32(sh.HeadDim), ropeDim: int32(sh.RopeDim), kind: b.ropeKind(a.Layer), eps: sh.RMSEps})
+	b.due.heads, b.due.layer, b.due.taken = a.Q, a.Layer, false // Attend norms and rotates them as it reads
+}
+
+// launchHeads norms and rotates queries in place, where they are looked at.
+func (b *Backend) launchHeads() {
+	q := b.due.heads
+	if q.ID == 0 {
+		return
+	}
+	b.due.heads = backend.Buf{}
+	sh := &b.sh
+	launch(b, kQHeads, b.bound.rows, (sh.Heads+7)/8, 1, 256, 0, qHeadsArgs{step: b.scr.step, q: b.base(q), rope: b.scr.ropes, heads: int32(sh.Heads),
+		d: int32(sh.HeadDim), ropeDim: int32(sh.RopeDim), kind: b.ropeKind(b.due.layer), eps: sh.RMSEps})
 }
 
 // keepRing copies the old rows of a ring, which starts at base in the layer's part of a slot, where spans move.

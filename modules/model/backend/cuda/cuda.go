@@ -49,22 +49,31 @@ type Backend struct {
 	op    backend.OpError // being launched
 	bound bounds
 	made  made
-	post  backend.HCPostArgs // waits for the HCPre after it
-	roped bool               // the step's rotations were launched
+	due   due
+	roped bool // the step's rotations were launched
 	tape  tape
 	prof  profile
 }
 
 // made tells whose forms lie in the scratch: ids of buffers, 0 none.
-type made struct{ x, latent, o int32 }
+type made struct{ x, latent, o, plan int32 }
 
 // written forgets the forms of a buffer.
 func (m *made) written(id int32) {
-	for _, p := range []*int32{&m.x, &m.latent, &m.o} {
+	for _, p := range []*int32{&m.x, &m.latent, &m.o, &m.plan} {
 		if *p == id {
 			*p = 0
 		}
 	}
+}
+
+// due is what operations left to the one that usually follows; it is launched on its own where that does not come.
+type due struct {
+	post  backend.HCPostArgs // for HCPre
+	sum   backend.Buf        // of the routed experts, for SharedExpert
+	heads backend.Buf        // queries neither normed nor rotated, for Attend
+	layer int32              // of heads
+	taken bool               // Attend read them
 }
 
 type buffer struct {

@@ -30,13 +30,14 @@ func (b *Backend) experts(a backend.ExpertsArgs) {
 	s, sh, rows := &b.scr, &b.sh, b.bound.rows
 	d, f, k := sh.Embd, sh.ExpertDim, sh.ActiveExps
 	many := rows > fewTokens
-	tile := 8
+	tile := planTokens
 	if many {
 		tile = manyTokens
 	}
 	x := b.formsX(a.X, countRows)
-	launch(b, kExpertsPlan, 1, 1, 1, 1024, 0, planArgs{step: s.step, ids: b.base(a.IDs), list: s.list, items: s.items, counts: s.counts,
-		experts: int32(sh.Experts), active: int32(k), tile: int32(tile)})
+	if many || b.made.plan != a.IDs.ID {
+		launch(b, kExpertsPlan, 1, 1, 1, 1024, 0, b.plan(a.IDs, tile))
+	}
 	h := s.gated
 	if a.H.ID != 0 {
 		h = b.base(a.H)
@@ -45,7 +46,7 @@ func (b *Backend) experts(a backend.ExpertsArgs) {
 		counts: s.counts, table: s.table, m: int32(f), k: int32(d), share: int32(k), clamp: sh.Clamp}
 	p.q, p.d = ints8(a.Gate.Type, x)
 	items := min(sh.Experts, rows*k) + rows*k/tile
-	b.launchExperts(expertKernel(a.Gate.Type, false, many), p, many, items, 2*d/256)
+	b.launchExperts(expertKernel(a.Gate.Type, false, many), p, a.Gate.Type, many, items)
 
 	forms := s.gatedForms
 	if q, _ := ints8(a.Down.Type, forms); q == forms.q8 {
@@ -56,15 +57,43 @@ func (b *Backend) experts(a backend.ExpertsArgs) {
 	b.quantize(forms, h, f, countRows, k)
 	p.w, p.w2, p.out, p.m, p.k, p.share = b.vector(a.Down), 0, s.products, int32(d), int32(f), 1
 	p.q, p.d = ints8(a.Down.Type, forms)
-	b.launchExperts(expertKernel(a.Down.Type, true, many), p, many, items, f/256)
-	launch(b, kExpertsSum, (d+1023)/1024, rows, 1, 256, 0, sumArgs{step: s.step, products: s.products, y: b.base(a.Y), d: int32(d), active: int32(k)})
+	b.launchExperts(expertKernel(a.Down.Type, true, many), p, a.Down.Type, many, items)
+	b.due.sum = a.Y // the shared expert's last product adds them up, where it follows
 }
 
-// launchExperts runs items by row tiles: few pairs on blocks that stay, many on a block each.
-func (b *Backend) launchExperts(k kernel, p expertsArgs, many bool, items, units int) {
-	if many {
-		launch(b, k, (int(p.m)+manyRows-1)/manyRows, items, 1, 256, 2*sharedTile, p)
+// launchSum adds up the products that nobody else did.
+func (b *Backend) launchSum() {
+	y := b.due.sum
+	if y.ID == 0 {
 		return
 	}
-	launch(b, k, min(2*b.dev.SMs, items*int(p.m)/16), 1, 1, 256, units*512, p)
+	b.due.sum = backend.Buf{}
+	d := b.sh.Embd
+	launch(b, kExpertsSum, (d+1023)/1024, b.bound.rows, 1, 256, 0, sumArgs{step: b.scr.step, products: b.scr.products, y: b.base(y), d: int32(d),
+		active: int32(b.sh.ActiveExps)})
+}
+
+// planTokens are the pairs of an item where there are few.
+const planTokens = 8
+
+func (b *Backend) plan(ids backend.Buf, tile int) planArgs {
+	s := &b.scr
+	return planArgs{step: s.step, ids: b.base(ids), list: s.list, items: s.items, counts: s.counts, experts: int32(b.sh.Experts),
+		active: int32(b.sh.ActiveExps), tile: int32(tile)}
+}
+
+// launchExperts runs items by row tiles: few pairs on blocks that stay, many on a block each. A block takes one row tile of
+// gate and up, or four of down; with many pairs 64 rows of gate and up, or 128 of down.
+func (b *Backend) launchExperts(k kernel, p expertsArgs, t gguf.Type, many bool, items int) {
+	m, runs, gated := int(p.m), int(p.k)/256, p.w2 != 0
+	switch {
+	case many && gated:
+		launch(b, k, (m+63)/64, items, 1, 256, 2*(sharedTile+8*int(tileBytes(t))), p)
+	case many:
+		launch(b, k, (m+manyRows-1)/manyRows, items, 1, 256, 2*(sharedTile+8*int(tileBytes(t))), p)
+	case gated:
+		launch(b, k, min(b.dev.SMs, items*m/16), 1, 1, 512, 2*runs*512, p)
+	default:
+		launch(b, k, min(b.dev.SMs, items*m/64), 1, 1, 512, 4*runs*512, p)
+	}
 }

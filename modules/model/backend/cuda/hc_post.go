@@ -8,15 +8,15 @@ func (b *Backend) HCPost(a backend.HCPostArgs) {
 }
 
 // hcPost waits: the HCPre that usually follows does its work as well.
-func (b *Backend) hcPost(a backend.HCPostArgs) { b.post = a }
+func (b *Backend) hcPost(a backend.HCPostArgs) { b.due.post = a }
 
 // launchPost launches an HCPost that waits, alone.
 func (b *Backend) launchPost() {
-	a := b.post
+	a := b.due.post
 	if a.HC.ID == 0 {
 		return
 	}
-	b.post = backend.HCPostArgs{}
+	b.due.post = backend.HCPostArgs{}
 	b.steer(a)
 	launch(b, kHCPost, (b.sh.Embd+1023)/1024, b.bound.rows, 1, 256, 0, b.postArgs(a))
 }

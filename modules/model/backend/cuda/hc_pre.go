@@ -23,8 +23,8 @@ func (b *Backend) fold(fn backend.Weight, hc backend.Buf, which int32, p hcPreAr
 	m := hcMixArgs{step: b.scr.step, fn: w.base, hc: b.base(hc), part: b.scr.hcPart, n: int32(w.rows), d: int32(d), which: which,
 		f32: flag(w.typ == gguf.TypeF32)}
 	k := kHCMix
-	if post := b.post; post.HC == hc && post.HC.ID != 0 && post.Tap.ID == 0 && which == countRows {
-		b.post = backend.HCPostArgs{}
+	if post := b.due.post; post.HC == hc && post.HC.ID != 0 && post.Tap.ID == 0 && which == countRows {
+		b.due.post = backend.HCPostArgs{}
 		b.steer(post)
 		k, m.y, m.mix = kHCPostMix, b.base(post.Y), b.base(post.Mix)
 	}

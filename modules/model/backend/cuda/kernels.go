@@ -40,6 +40,7 @@ const (
 	kAttendMerge
 	kAttendRows
 	kRoute
+	kRouteFew
 	kExpertsPlan
 	kExpertsSum
 	kSwiglu
@@ -51,9 +52,10 @@ const (
 	kMatmulQ8Few8
 	kMatmulQ8Few16
 	kMatmulQ8Few32
-	kMatmulQ8Many
 	kMatmulF16Few8
 	kMatmulF16Few32
+	kMatmulQ8Many
+	kMatmulQ8ManyWide
 	kMatmulF16Many
 	kMatmulF32
 	kExperts // × type, gate_up or down, few or many
@@ -65,10 +67,10 @@ var expertTypes = [4]string{"iq2_xxs", "q2_k", "q4_k", "mxfp4"}
 
 func kernelNames() [kCount]string {
 	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
-		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route",
+		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
-		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_q8_0_many",
-		"matmul_f16_few8", "matmul_f16_few32", "matmul_f16_many", "matmul_f32"}
+		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
+		"matmul_q8_0_many", "matmul_q8_0_many_wide", "matmul_f16_many", "matmul_f32"}
 	for i, t := range expertTypes {
 		for j, part := range []string{"gate_up", "down"} {
 			for k, class := range []string{"few", "many"} {
@@ -106,9 +108,18 @@ func (b *Backend) loadKernels() error {
 func (b *Backend) dynamicShared(k kernel) int {
 	switch {
 	case k >= kExperts:
-		return max(partialRoom, 2*sharedTile)
-	case k >= kMatmulQ8Few8 && k <= kMatmulF16Many:
-		return max(partialRoom, 2*sharedTile, sharedF16)
+		return 2 * (sharedTile + 8*2368)
+	case k == kMatmulQ8Many:
+		return 2 * sharedTile
+	case k == kMatmulF16Many:
+		return sharedF16
+	case k == kMatmulQ8ManyWide:
+		if !b.wide() {
+			return 0
+		}
+		return sharedWide
+	case k >= kMatmulQ8Few8 && k <= kMatmulF16Few32:
+		return b.fewRoom()
 	case k == kTopParts:
 		return topRoom(b.sh.Vocab)
 	case k == kAttendTiles || k == kAttendRows:

@@ -13,12 +13,21 @@ const (
 
 // Shared memory of the product kernels: see kernels/tiles.cuh and matmul.cu.
 const (
-	partialRoom = 64 << 10        // partial sums of "few"
-	sharedTile  = 64*288 + 64*8*4 // activations of 64 tokens by 256 inputs
-	sharedF16   = 2 * 64 * 576    // the same in two f16 planes
-	manyTokens  = 64              // tokens of a block
-	manyRows    = 128             // rows of a block
-	fewTokens   = 32              // tokens up to which a product is bound by memory
+	sharedTile = 64*288 + 32*80            // activations of 64 tokens by 256 inputs
+	sharedWide = 2 * (sharedTile + 8*4352) // with the weights of eight warps, twice
+	sharedF16  = 2 * 64 * 576              // the activations in two f16 planes
+	manyTokens = 64                        // tokens of a block
+	manyRows   = 128                       // rows of a block
+	fewTokens  = 32                        // tokens up to which a product is bound by memory
+	rowTokens  = 8                         // tokens up to which a product may end in another operation
+)
+
+// What follows a product of at most rowTokens: kernels/matmul.cu.
+const (
+	finishStore int32 = iota
+	finishQuantize
+	finishGateQuantize
+	finishAddProducts
 )
 
 // product is one launch of matrices that read the same activations.
@@ -35,6 +44,11 @@ type product struct {
 	which  int32
 	perRow int // tokens to a row of the step; 0: 1
 	add    bool
+
+	finish   int32     // with at most rowTokens
+	result   formsArgs // int8 form of the result, rows of width values
+	width    int
+	products addr // of the routed experts
 }
 
 // matmul launches a product, in as many parts as there are types.
@@ -80,12 +94,14 @@ func (b *Backend) productArgs(p *product, i int) matmulArgs {
 	if w.typ == gguf.TypeF32 {
 		a.q = p.x
 	}
+	a.finish, a.q8, a.q8d, a.q8Cols, a.products = p.finish, p.result.q8, p.result.q8d, int32(p.width), p.products
+	a.active, a.clamp = int32(b.sh.ActiveExps), b.sh.Clamp
 	return a
 }
 
 // launchProduct chooses the kernel by the number of tokens. The bits are the same.
 func (b *Backend) launchProduct(t gguf.Type, a matmulArgs, tiles, tokens int) {
-	runs := (int(a.k) + 255) / 256
+	blocks := (tokens + manyTokens - 1) / manyTokens
 	switch {
 	case t == gguf.TypeF32:
 		rows := 0
@@ -93,32 +109,51 @@ func (b *Backend) launchProduct(t gguf.Type, a matmulArgs, tiles, tokens int) {
 			rows += int(m)
 		}
 		launch(b, kMatmulF32, tokens, (rows+7)/8, 1, 256, 0, a)
+	case t == gguf.TypeQ8_0 && tokens <= 8:
+		b.launchFew(kMatmulQ8Few8, a, tiles, 1, tokens)
+	case t == gguf.TypeQ8_0 && tokens <= 16:
+		b.launchFew(kMatmulQ8Few16, a, tiles, 2, 0)
 	case t == gguf.TypeQ8_0 && tokens <= fewTokens:
-		k, groups := kMatmulQ8Few8, 1
-		if tokens > 16 {
-			k, groups = kMatmulQ8Few32, 4
-		} else if tokens > 8 {
-			k, groups = kMatmulQ8Few16, 2
-		}
-		b.launchFew(k, a, tiles, runs, groups)
+		b.launchFew(kMatmulQ8Few32, a, tiles, 4, 0)
 	case t == gguf.TypeQ8_0 && a.group%manyRows != 0 && a.group < 1<<30:
-		b.launchGroups(a, runs, tokens)
+		b.launchGroups(a, (int(a.k)+255)/256, tokens)
+	case t == gguf.TypeQ8_0 && b.wide():
+		launch(b, kMatmulQ8ManyWide, blocks, (tiles+7)/8, 1, 256, sharedWide, a)
 	case t == gguf.TypeQ8_0:
-		launch(b, kMatmulQ8Many, (tokens+manyTokens-1)/manyTokens, (tiles+7)/8, 1, 256, 2*sharedTile, a)
+		launch(b, kMatmulQ8Many, blocks, (tiles+7)/8, 1, 256, 2*sharedTile, a)
 	case tokens <= 8:
-		b.launchFew(kMatmulF16Few8, a, tiles, runs, 1)
+		b.launchFew(kMatmulF16Few8, a, tiles, 1, 0)
 	case tokens <= fewTokens:
-		b.launchFew(kMatmulF16Few32, a, tiles, runs, 4)
+		b.launchFew(kMatmulF16Few32, a, tiles, 4, 0)
 	default:
-		launch(b, kMatmulF16Many, (tokens+manyTokens-1)/manyTokens, (tiles+7)/8, 1, 256, sharedF16, a)
+		launch(b, kMatmulF16Many, blocks, (tiles+7)/8, 1, 256, sharedF16, a)
 	}
 }
 
-// launchFew gives every multiprocessor about two blocks, as far as partial sums have room.
-func (b *Backend) launchFew(k kernel, a matmulArgs, tiles, runs, groups int) {
-	each := runs * groups * 512
-	a.tiles = int32(min(max(1, (tiles+2*b.dev.SMs-1)/(2*b.dev.SMs)), max(1, partialRoom/each)))
-	launch(b, k, (tiles+int(a.tiles)-1)/int(a.tiles), 1, 1, 256, int(a.tiles)*each, a)
+// wide says whether a block has room for activations and weights.
+func (b *Backend) wide() bool { return b.dev.SharedBytes >= sharedWide }
+
+// fewRoom is what a block of "few" may take: it owns its multiprocessor.
+func (b *Backend) fewRoom() int { return b.dev.SharedBytes - 2048 }
+
+// launchFew gives every multiprocessor one block, as far as partial sums have room; groups is of eight tokens, staged the
+// tokens whose activations the block keeps.
+func (b *Backend) launchFew(k kernel, a matmulArgs, tiles, groups, staged int) {
+	runs, width, room := (int(a.k)+255)/256, int(a.k), b.fewRoom()
+	each := runs*groups*512 + 512
+	room -= staged * ((width+127)/128*128 + 32 + 4*((width/32+11)/8*8+4))
+	n, unit := (tiles+b.dev.SMs-1)/b.dev.SMs, 1
+	if a.finish == finishQuantize || a.finish == finishGateQuantize {
+		unit = int(a.finish) * 2 // pairs of tiles make a block of 32; gated, of each matrix
+	}
+	n = min((n+unit-1)/unit*unit, max(unit, room/each/unit*unit))
+	if g := int(a.group) / 16; a.group < 1<<30 {
+		for g%n != 0 {
+			n -= unit
+		}
+	}
+	a.tiles = int32(n)
+	launch(b, k, (tiles+n-1)/n, 1, 1, 512, n*each+b.fewRoom()-room, a)
 }
 
 // launchGroups launches the groups of a Q8_0 matrix one by one: a block of "many" must not straddle two.

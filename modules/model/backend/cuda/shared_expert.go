@@ -8,8 +8,20 @@ func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
 }
 
 func (b *Backend) sharedExpert(a backend.SharedExpertArgs) {
-	s, f := &b.scr, b.sh.ExpertDim
-	b.matmul(product{w: [4]backend.Weight{a.Gate, a.Up}, out: [4]addr{s.shGate, s.shUp}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
-	launch(b, kSwiglu, b.bound.rows, 1, 1, 256, 0, swigluArgs{step: s.step, gate: s.shGate, up: s.shUp, f: s.shForms, n: int32(f), clamp: b.sh.Clamp})
-	b.matmul(product{w: [4]backend.Weight{a.Down}, out: [4]addr{b.base(a.Y)}, f: s.shForms, add: true})
+	s, f, few := &b.scr, b.sh.ExpertDim, b.bound.rows <= rowTokens
+	up := product{w: [4]backend.Weight{a.Gate, a.Up}, out: [4]addr{s.shGate, s.shUp}, f: b.formsX(a.X, countRows), x: b.base(a.X)}
+	if few {
+		up.finish, up.result, up.width = finishGateQuantize, s.shForms, f
+	}
+	b.matmul(up)
+	if !few {
+		launch(b, kSwiglu, b.bound.rows, 1, 1, 256, 0, swigluArgs{step: s.step, gate: s.shGate, up: s.shUp, f: s.shForms, n: int32(f), clamp: b.sh.Clamp})
+	}
+	down := product{w: [4]backend.Weight{a.Down}, out: [4]addr{b.base(a.Y)}, f: s.shForms, add: true}
+	if few && b.due.sum == a.Y {
+		b.due.sum = backend.Buf{}
+		down.finish, down.products = finishAddProducts, s.products
+	}
+	b.launchSum()
+	b.matmul(down)
 }

@@ -27,7 +27,7 @@ func (b *Backend) Begin(s *backend.Step) {
 		panic(fmt.Sprintf("cuda: want at most %d biases in a step, got %d", maxBiases, len(s.Bias)))
 	}
 	b.enter()
-	b.step, b.made, b.roped, b.post = s, made{}, false, backend.HCPostArgs{}
+	b.step, b.made, b.roped, b.due = s, made{}, false, due{}
 	b.op = backend.OpError{Op: "begin", Layer: -1}
 	if b.load != nil {
 		b.check(b.load.empty(b))

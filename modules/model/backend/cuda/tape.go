@@ -155,6 +155,12 @@ func (b *Backend) perform(k op, layer int32, run func()) {
 		if k != opHCPre && k != opHCHead {
 			b.launchPost()
 		}
+		if k != opSharedExpert {
+			b.launchSum()
+		}
+		if k == opAttnQKV {
+			b.endHeads()
+		}
 		b.prof.mark(b, k)
 		run()
 	}
@@ -166,6 +172,20 @@ func (b *Backend) rotations() {
 		b.roped = true
 		launch(b, kRopeTable, b.bound.rows, 1, 1, 128, 0, ropeTableArgs{step: b.scr.step, out: b.scr.ropes, rope: b.rope})
 	}
+}
+
+// settle launches what operations left to others.
+func (b *Backend) settle() {
+	b.launchPost()
+	b.launchSum()
+}
+
+// endHeads ends the wait of queries for Attend: if it came, nobody reads them any more.
+func (b *Backend) endHeads() {
+	if b.due.taken {
+		b.due.heads = backend.Buf{}
+	}
+	b.launchHeads()
 }
 
 // differ launches what was compared so far and records the rest anew.
@@ -184,7 +204,8 @@ func (b *Backend) flush() {
 		return
 	}
 	if t.mode == direct {
-		b.launchPost()
+		b.settle()
+		b.launchHeads()
 		return
 	}
 	if t.mode == comparing {
@@ -193,7 +214,8 @@ func (b *Backend) flush() {
 		t.g.calls = calls{}
 	}
 	t.mode = direct
-	b.launchPost()
+	b.settle()
+	b.launchHeads()
 }
 
 // finish ends the step's calls.
@@ -207,7 +229,8 @@ func (b *Backend) finish() {
 	case t.mode == comparing && !b.stopped():
 		b.replay(t.g)
 	}
-	b.launchPost()
+	b.settle()
+	b.endHeads()
 	t.mode = direct
 }
 
@@ -215,12 +238,13 @@ func (b *Backend) finish() {
 func (b *Backend) replay(g *graph) {
 	if g.exec == 0 {
 		was := b.bound
-		b.made, b.roped = made{}, false
+		b.made, b.roped, b.due = made{}, false, due{}
 		n := g.key.bucket
 		b.bound = bounds{n, min(n, b.lim.Seqs), min(n, b.lim.Outs), min(2*n, b.lim.Tops)}
 		exec, err := b.d.Capture(b.stream, func() error {
 			b.runCalls(&g.calls, len(g.calls.order))
-			b.launchPost()
+			b.settle()
+			b.endHeads()
 			return b.err
 		})
 		b.bound = was

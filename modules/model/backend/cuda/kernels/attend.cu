@@ -15,9 +15,8 @@ struct AttendArgs {
   float* o;
   Forms f;
   State st;
-  int heads, d, rope_dim, window, topk, kind, tiles, pad;
-  float scale;
-  int pad2;
+  int heads, d, rope_dim, window, topk, kind, tiles, raw; // raw: queries are not yet normed and rotated
+  float scale, eps;
 };
 static_assert(sizeof(AttendArgs) == 240, "mirrored in args.go");
 
@@ -68,19 +67,29 @@ DEV Room room(int d) {
   return r;
 }
 
+// load_queries: a warp brings two heads. Raw ones are normed and rotated on the way, as q_heads would.
 DEV void load_queries(const AttendArgs& a, const Room& m, int row, int head0) {
-  for (int i = threadIdx.x; i < HEADS * a.d / 4; i += 256) {
-    int h = i / (a.d / 4), c = i % (a.d / 4) * 4;
-    float4 v = {0, 0, 0, 0};
-    if (head0 + h < a.heads) v = *(const float4*)(a.q + ((u64)row * a.heads + head0 + h) * a.d + c);
-    *(uint2*)(m.q + h * m.stride + c) = {float_half(v.x) | (u32)float_half(v.y) << 16, float_half(v.z) | (u32)float_half(v.w) << 16};
+  UNROLL for (int i = 0; i < 2; i++) {
+    int h = 2 * warp_id() + i;
+    const float* q = a.q + ((u64)row * a.heads + min_i(head0 + h, a.heads - 1)) * a.d;
+    float4 v[4];
+    UNROLL for (int j = 0; j < 4; j++) {
+      int at = 4 * lane_id() + 128 * j;
+      v[j] = {0, 0, 0, 0};
+      if (at < a.d && head0 + h < a.heads) v[j] = *(const float4*)(q + at);
+    }
+    if (a.raw) norm_head(v, a.d, a.rope_dim, a.rope + ((u64)row * 2 + a.kind) * a.rope_dim, a.eps);
+    UNROLL for (int j = 0; j < 4; j++) {
+      int at = 4 * lane_id() + 128 * j;
+      if (at < a.d)
+        *(uint2*)(m.q + h * m.stride + at) = {float_half(v[j].x) | (u32)float_half(v[j].y) << 16, float_half(v[j].z) | (u32)float_half(v[j].w) << 16};
+    }
   }
 }
 
 // unpack_rows writes the tile's rows as f16; rows that are not there are zero. A row is pieces of 16 bytes, codes and then
 // the tail; a thread starts the loads of several pieces before it converts the first.
-DEV void unpack_rows(const AttendArgs& a, const Room& m) {
-  const int BATCH = 5;
+template <int BATCH> DEV void unpack_rows(const AttendArgs& a, const Room& m) {
   int nope = a.d - a.rope_dim, codes = nope / 16, pieces = codes + a.rope_dim / 8;
   for (int base = threadIdx.x; base < TILE * pieces; base += 256 * BATCH) {
     uint4 v[BATCH];
@@ -113,12 +122,12 @@ DEV void unpack_rows(const AttendArgs& a, const Room& m) {
 }
 
 // attend_tile forms m, l (shared memory) and o of one tile: o[n] are columns 8·(warp + 8n) … of heads g and g+8.
-DEV void attend_tile(const AttendArgs& a, const Room& m, const Visible& v, const Span& sp, int row, int tile, float (&o)[8][4]) {
+template <int BATCH> DEV void attend_tile(const AttendArgs& a, const Room& m, const Visible& v, const Span& sp, int row, int tile, float (&o)[8][4]) {
   int lane = lane_id(), g = lane / 4, t = lane % 4, w = warp_id();
   sync_block(); // the tile before is done with
   if (threadIdx.x < TILE) m.rows[threadIdx.x] = visible_row(a, v, sp, row, tile * TILE + threadIdx.x);
   sync_block();
-  unpack_rows(a, m);
+  unpack_rows<BATCH>(a, m);
   sync_block();
   float c[4] = {};
   const u16* qa = m.q + (lane % 16) * m.stride + 8 * (lane / 16);
@@ -205,7 +214,7 @@ KERNEL(attend_tiles, AttendArgs, 256, 2) { // (tile, heads / 16, row)
   Room m = room(a.d);
   load_queries(a, m, row, head0);
   float o[8][4];
-  attend_tile(a, m, v, sp, row, tile, o);
+  attend_tile<9>(a, m, v, sp, row, tile, o);
   u64 base = ((u64)row * a.tiles + tile) * a.heads;
   if (threadIdx.x < HEADS && head0 + threadIdx.x < a.heads) {
     a.part_ml[2 * (base + head0 + threadIdx.x)] = m.m[threadIdx.x];
@@ -226,12 +235,20 @@ KERNEL(attend_merge, AttendArgs, 256) { // a warp 256 columns of a head
   Visible v = visible_rows(a, rows_of(a.step)[row]);
   Merge r = {a.sinks[head], 1, 0, 0};
   float sum[8] = {};
-  for (int tile = 0; tile * TILE < v.count; tile++) {
-    u64 base = ((u64)row * a.tiles + tile) * a.heads + head;
-    float x[8];
-    load8(x, a.part + base * a.d + first, 8 * lane_id(), a.d - first);
-    merge(r, a.part_ml[2 * base], a.part_ml[2 * base + 1]);
-    UNROLL for (int i = 0; i < 8; i++) sum[i] = merge_value(sum[i], x[i], r);
+  const int AHEAD = 5; // tiles loaded together
+  for (int tile = 0; tile * TILE < v.count; tile += AHEAD) {
+    float x[AHEAD][8];
+    float2 ml[AHEAD];
+    UNROLL for (int j = 0; j < AHEAD; j++) {
+      u64 base = ((u64)row * a.tiles + min_i(tile + j, a.tiles - 1)) * a.heads + head;
+      load8(x[j], a.part + base * a.d + first, 8 * lane_id(), a.d - first);
+      ml[j] = *(const float2*)(a.part_ml + 2 * base);
+    }
+    UNROLL for (int j = 0; j < AHEAD; j++)
+      if ((tile + j) * TILE < v.count) {
+        merge(r, ml[j].x, ml[j].y);
+        UNROLL for (int i = 0; i < 8; i++) sum[i] = merge_value(sum[i], x[j][i], r);
+      }
   }
   finish_head(a, sum, r.l, row, head, first);
 }
@@ -251,7 +268,7 @@ KERNEL(attend_rows, AttendArgs, 256, 2) { // (heads / 16, row)
   float sum[8][4] = {};
   for (int tile = 0; tile * TILE < v.count; tile++) {
     float o[8][4];
-    attend_tile(a, m, v, sp, row, tile, o);
+    attend_tile<5>(a, m, v, sp, row, tile, o);
     UNROLL for (int h = 0; h < 2; h++) merge(run[h], m.m[g + 8 * h], m.l[g + 8 * h]);
     UNROLL for (int n = 0; n < 8; n++)
       UNROLL for (int i = 0; i < 4; i++) sum[n][i] = merge_value(sum[n][i], o[n][i], run[i / 2]);

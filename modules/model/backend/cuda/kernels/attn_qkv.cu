@@ -76,7 +76,7 @@ KERNEL(attn_qkv_latents, LatentKVArgs, 256) { // y = 0: the query latent, y = 1:
   if (blockIdx.y == 0) q_latent(a.q, blockIdx.x); else kv_row(a.kv, blockIdx.x);
 }
 
-// q_heads norms and rotates every head in place: a warp a head, of up to 4096 values.
+// q_heads norms and rotates every head in place: a warp a head. Attend does it itself where it may.
 struct QHeadsArgs { const Step* step; float* q; const float* rope; int heads, d, rope_dim, kind; float eps; int pad; };
 static_assert(sizeof(QHeadsArgs) == 48, "mirrored in args.go");
 KERNEL(q_heads, QHeadsArgs, 256) {
@@ -84,22 +84,15 @@ KERNEL(q_heads, QHeadsArgs, 256) {
   allow_next();
   int row = blockIdx.x, h = blockIdx.y * 8 + warp_id();
   if (row >= a.step->rows || h >= a.heads) return;
-  float *x = a.q + ((u64)row * a.heads + h) * a.d, s = 0;
-  for (int i = 4 * lane_id(); i < a.d; i += 128) {
-    float4 v = *(float4*)(x + i);
-    s = fma_rn(v.x, v.x, s); s = fma_rn(v.y, v.y, s); s = fma_rn(v.z, v.z, s); s = fma_rn(v.w, v.w, s);
+  float* x = a.q + ((u64)row * a.heads + h) * a.d + 4 * lane_id();
+  float4 v[4];
+  UNROLL for (int j = 0; j < 4; j++) {
+    v[j] = {0, 0, 0, 0};
+    if (4 * lane_id() + 128 * j < a.d) v[j] = *(float4*)(x + 128 * j);
   }
-  float scale = 1.0f / sqrt_rn(warp_sum(s) / (float)a.d + a.eps);
-  const float* cs = a.rope + ((u64)row * 2 + a.kind) * a.rope_dim - (a.d - a.rope_dim);
-  for (int i = 4 * lane_id(); i < a.d; i += 128) {
-    float4 v = *(float4*)(x + i);
-    v.x *= scale; v.y *= scale; v.z *= scale; v.w *= scale;
-    if (i >= a.d - a.rope_dim) {
-      float4 c = *(const float4*)(cs + i);
-      v = {v.x * c.x - v.y * c.y, v.x * c.y + v.y * c.x, v.z * c.z - v.w * c.w, v.z * c.w + v.w * c.z};
-    }
-    *(float4*)(x + i) = v;
-  }
+  norm_head(v, a.d, a.rope_dim, a.rope + ((u64)row * 2 + a.kind) * a.rope_dim, a.eps);
+  UNROLL for (int j = 0; j < 4; j++)
+    if (4 * lane_id() + 128 * j < a.d) *(float4*)(x + 128 * j) = v[j];
 }
 
 // keep_ring copies the old rows that a ring still holds where a span moves to a spare slot; who makes the new rows stores

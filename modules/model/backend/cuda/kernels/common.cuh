@@ -148,6 +148,24 @@ DEV void cos_sin(float angle, float* c, float* s) {
   *s = (float)(m == 0 ? sn : m == 1 ? cs : m == 2 ? -sn : -cs);
 }
 
+// norm_head norms a query head of up to 512 values and rotates its tail; v[j] of a lane are values 4·lane + 128j ….
+DEV void norm_head(float4 (&v)[4], int d, int rope_dim, const float* cs, float eps) {
+  float s = 0;
+  UNROLL for (int j = 0; j < 4; j++) {
+    s = fma_rn(v[j].x, v[j].x, s); s = fma_rn(v[j].y, v[j].y, s); s = fma_rn(v[j].z, v[j].z, s); s = fma_rn(v[j].w, v[j].w, s);
+  }
+  float scale = 1.0f / sqrt_rn(warp_sum(s) / (float)d + eps);
+  UNROLL for (int j = 0; j < 4; j++) {
+    int k = 4 * lane_id() + 128 * j - (d - rope_dim);
+    float4 u = {v[j].x * scale, v[j].y * scale, v[j].z * scale, v[j].w * scale};
+    if (k >= 0 && k < rope_dim) {
+      float4 c = *(const float4*)(cs + k);
+      u = {u.x * c.x - u.y * c.y, u.x * c.y + u.y * c.x, u.z * c.z - u.w * c.w, u.z * c.w + u.w * c.z};
+    }
+    v[j] = u;
+  }
+}
+
 // Where a compressed row of a sequence lies: the page's part, and the row's number within it.
 DEV u8* page_of(const State& st, int seq, int c, int* at) {
   *at = c % st.page_rows;

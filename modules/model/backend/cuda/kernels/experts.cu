@@ -1,40 +1,13 @@
 // Experts runs the routed experts of all rows, grouped by expert so that a weight is read once: experts_plan makes items of
 // one expert and up to 8 (64) of its (row, choice) pairs; gate/up and down run over items times row tiles; experts_sum adds
 // the products of a row in the order of its choices. Nothing depends on the order of pairs within an item.
+#include "plan.cuh"
 #include "tiles.cuh"
 
-struct Item { int expert, first, count; };
-struct PlanArgs { const Step* step; const int* ids; int* list; Item* items; int* counts; int experts, active, tile, pad; };
-static_assert(sizeof(PlanArgs) == 56, "mirrored in args.go");
-
-KERNEL(experts_plan, PlanArgs, 1024) { // one block; up to 4096 experts
-  SHARED u32 count[4096], cursor[4096];
+KERNEL(experts_plan, PlanArgs, 1024) {
   wait_previous();
   allow_next();
-  int pairs = a.step->rows * a.active, lane = lane_id();
-  for (int e = threadIdx.x; e < a.experts; e += 1024) count[e] = 0;
-  sync_block();
-  for (int p = threadIdx.x; p < pairs; p += 1024) atomic_add(&count[min_i(max_i(a.ids[p], 0), a.experts - 1)], 1);
-  sync_block();
-  if (warp_id() == 0) { // a lane a run of experts
-    int per = (a.experts + 31) / 32, from = lane * per, to = min_i(from + per, a.experts);
-    u32 n = 0, items = 0;
-    for (int e = from; e < to; e++) { n += count[e]; items += (count[e] + a.tile - 1) / a.tile; }
-    u32 n0 = 0, items0 = 0, all = 0;
-    for (int l = 0; l < 32; l++) {
-      u32 x = shfl(n, l), y = shfl(items, l);
-      if (l < lane) { n0 += x; items0 += y; }
-      all += y;
-    }
-    for (int e = from; e < to; e++) {
-      cursor[e] = n0;
-      for (int c = 0; c < (int)count[e]; c += a.tile) a.items[items0++] = {e, (int)n0 + c, min_i(a.tile, (int)count[e] - c)};
-      n0 += count[e];
-    }
-    if (lane == 0) a.counts[0] = all;
-  }
-  sync_block();
-  for (int p = threadIdx.x; p < pairs; p += 1024) a.list[atomic_add(&cursor[min_i(max_i(a.ids[p], 0), a.experts - 1)], 1)] = p;
+  plan<1024>(a);
 }
 
 struct ExpertsArgs {
@@ -53,103 +26,124 @@ struct ExpertsArgs {
 };
 static_assert(sizeof(ExpertsArgs) == 104, "mirrored in args.go");
 
-// Few pairs: a block takes one row tile of one item at a time; the warps share its tiles of 256 inputs, of both matrices.
+// Few pairs: a block owns a multiprocessor and takes, one at a time, TW row tiles of one item; its 16 warps share their tiles
+// of 256 inputs (of both matrices), and the next work's first tiles are on their way while sums meet.
 template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
+  const int TW = GATED ? 1 : 4, PER = 2; // tiles of a warp in flight
   SHARED u32 table[W::TABLE ? 256 * 32 : 1];
-  float* part = (float*)dynamic_shared;
-  if (W::TABLE) copy_table<256>(table, a.table);
+  float* part = (float*)dynamic_shared; // (unit, 128)
+  if (W::TABLE) copy_table<512>(table, a.table);
   wait_previous();
   allow_next();
-  int runs = a.k / 256, units = GATED ? 2 * runs : runs, per = (units + 7) / 8, tiles = a.m / 16, lane = lane_id();
-  int works = a.counts[0] * tiles, mine = (works - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x * per;
+  int runs = a.k / 256, units = GATED ? 2 * runs : TW * runs, tiles = a.m / 16, groups = tiles / TW, works = a.counts[0] * groups, lane = lane_id();
   if (W::TABLE) sync_block();
-  W w, next;
-  auto fetch = [&](W& f, int i) {
-    int work = blockIdx.x + i / per * gridDim.x, u = warp_id() + 8 * (i % per);
-    if (i >= mine || u >= units) return;
-    const u8* base = GATED && u >= runs ? a.w2 : a.w;
-    f.load(base + (((u64)a.items[work / tiles].expert * tiles + work % tiles) * runs + u % runs) * W::BYTES, lane);
-  };
-  if (mine > 0) fetch(w, 0);
-  for (int i = 0; i < mine; i++) {
-    int work = blockIdx.x + i / per * gridDim.x, u = warp_id() + 8 * (i % per);
-    Item item = a.items[work / tiles];
-    fetch(next, i + 1);
-    if (u < units) {
-      GlobalB<1> b;
-      b.q = a.q; b.d = a.d; b.cols = a.k; b.tokens = item.count;
-      b.prepare([&](int n) { return a.list[item.first + n] / a.share; });
-      b.k = u % runs * 256;
-      b.last = 7;
-      float out[1][4] = {};
-      w.dot(out, b, table);
-      UNROLL for (int j = 0; j < 4; j++) part[u * 128 + j * 32 + lane] = out[0][j];
+  W w[PER];
+  auto offset = [&](int u) { return ((u64)(GATED ? 0 : u / runs * runs) + u % runs) * W::BYTES; };
+  auto fetch = [&](int work, int base) {
+    if (work >= works) return;
+    u64 at = ((u64)a.items[work / groups].expert * tiles + work % groups * TW) * runs * W::BYTES;
+    UNROLL for (int p = 0; p < PER; p++) {
+      int u = base + warp_id() + 16 * p;
+      if (u < units) w[p].load((GATED && u >= runs ? a.w2 : a.w) + at + offset(u), lane, FromGlobal());
     }
-    w = next;
-    if (i % per != per - 1) continue;
+  };
+  fetch(blockIdx.x, 0);
+  for (int work = blockIdx.x; work < works; work += gridDim.x) {
+    Item item = a.items[work / groups];
+    GlobalB<1> b;
+    b.q = a.q; b.d = a.d; b.cols = a.k; b.tokens = item.count; b.last = 7;
+    b.prepare([&](int n) { return a.list[item.first + n] / a.share; });
+    for (int base = 0; base < units; base += 16 * PER) {
+      if (base > 0) fetch(work, base);
+      UNROLL for (int p = 0; p < PER; p++) {
+        int u = base + warp_id() + 16 * p;
+        if (u >= units) continue;
+        float out[1][4] = {};
+        b.k = u % runs * 256;
+        w[p].dot(out, b, table);
+        UNROLL for (int j = 0; j < 4; j++) part[u * 128 + j * 32 + lane] = out[0][j];
+      }
+    }
+    fetch(work + gridDim.x, 0);
     sync_block();
-    int o = threadIdx.x, l = o % 32, j = o / 32, n = 2 * (l % 4) + (j & 1), row = 16 * (work % tiles) + l / 4 + 8 * (j / 2);
-    if (o < 128 && n < item.count) {
+    int o = threadIdx.x % 128, tile = threadIdx.x / 128, l = o % 32, j = o / 32, n = 2 * (l % 4) + (j & 1);
+    if (tile < TW && n < item.count) {
+      int pair = a.list[item.first + n], row = 16 * (work % groups * TW + tile) + l / 4 + 8 * (j / 2);
       float g = 0, up = 0;
-      for (int r = 0; r < runs; r++) g += part[r * 128 + o];
+      for (int r = 0; r < runs; r++) g += part[(tile * runs + r) * 128 + o];
       if (GATED)
         for (int r = 0; r < runs; r++) up += part[(runs + r) * 128 + o];
-      int pair = a.list[item.first + n];
       a.out[(u64)pair * a.m + row] = GATED ? swiglu(g, up, a.clamp) * a.weights[pair] : g;
     }
     sync_block();
   }
 }
 
-// Many pairs: 128 rows of one matrix (64 of each of two) by 64 pairs a block, as matmul_many.
+// Many pairs: 128 rows of one matrix, or 64 of each of two, by 64 pairs a block, as matmul_many. Gate is the first four warps',
+// up the other four's; they meet in shared memory.
 template <class W, bool GATED> DEV void experts_many(const ExpertsArgs& a) {
   SHARED u32 table[W::TABLE ? 256 * 32 : 1];
-  SHARED int rows[64];
+  SHARED int pairs[64], rows[64];
   typedef SharedB<8> B;
+  const int ROOM = B::BYTES + 8 * W::BYTES, TILES = GATED ? 4 : 8;
   if (W::TABLE) copy_table<256>(table, a.table);
   wait_previous();
   allow_next();
   if ((int)blockIdx.y >= a.counts[0]) return;
   Item item = a.items[blockIdx.y];
-  int runs = a.k / 256, tiles = a.m / 16, t = blockIdx.x * 8 + warp_id(), lane = lane_id();
+  int runs = a.k / 256, tiles = a.m / 16, t = blockIdx.x * TILES + warp_id() % TILES, lane = lane_id();
   bool on = t < tiles;
-  const u8* p = a.w + ((u64)item.expert * tiles + (on ? t : 0)) * runs * W::BYTES;
-  const u8* p2 = GATED ? a.w2 + ((u64)item.expert * tiles + (on ? t : 0)) * runs * W::BYTES : nullptr;
-  float out[8][4] = {}, out2[GATED ? 8 : 1][4] = {};
-  auto fill = [&](int s) {
-    stage<8, 256, W::K256>(dynamic_shared + s % 2 * B::BYTES, a.q, a.d, a.k, 256 * s, 256, item.count, [&](int n) { return rows[n]; });
-  };
-  if (threadIdx.x < 64) rows[threadIdx.x] = (int)threadIdx.x < item.count ? a.list[item.first + threadIdx.x] / a.share : 0;
+  const u8* p = (GATED && warp_id() >= TILES ? a.w2 : a.w) + ((u64)item.expert * tiles + (on ? t : 0)) * runs * W::BYTES;
+  if (threadIdx.x < 64) {
+    int n = (int)threadIdx.x < item.count ? a.list[item.first + threadIdx.x] : 0;
+    pairs[threadIdx.x] = n;
+    rows[threadIdx.x] = n / a.share;
+  }
   sync_block();
+  auto fill = [&](int s) {
+    u8* room = dynamic_shared + s % 2 * ROOM;
+    stage<8, 256, W::K256>(room, a.q, a.d, a.k, 256 * s, 256, item.count, [&](int n) { return rows[n]; });
+    copy_tile<W::BYTES>(room + B::BYTES + warp_id() * W::BYTES, p + (u64)s * W::BYTES);
+  };
+  float out[8][4] = {};
   fill(0);
   copies_commit();
   for (int s = 0; s < runs; s++) {
+    u8* room = dynamic_shared + s % 2 * ROOM;
     if (s + 1 < runs) fill(s + 1);
     copies_commit();
-    W w, w2;
-    w.load(p + (u64)s * W::BYTES, lane);
-    if (GATED) w2.load(p2 + (u64)s * W::BYTES, lane);
     copies_wait<1>();
     sync_block();
-    B b = {dynamic_shared + s % 2 * B::BYTES, item.count};
-    w.dot(out, b, table);
-    if constexpr (GATED) w2.dot(out2, b, table);
+    W w;
+    w.load(room + B::BYTES + warp_id() * W::BYTES, lane, FromShared());
+    w.dot(out, B{room, item.count}, table);
     sync_block();
   }
-  if (!on) return;
+  if (!GATED) {
+    UNROLL for (int nt = 0; nt < 8; nt++)
+      UNROLL for (int i = 0; i < 4; i++) {
+        int n = 8 * nt + 2 * (lane % 4) + (i & 1), row = 16 * t + lane / 4 + 8 * (i / 2);
+        if (on && n < item.count) a.out[(u64)pairs[n] * a.m + row] = out[nt][i];
+      }
+    return;
+  }
+  float* sums = (float*)dynamic_shared; // (gate or up, pair, 65)
   UNROLL for (int nt = 0; nt < 8; nt++)
     UNROLL for (int i = 0; i < 4; i++) {
-      int n = 8 * nt + 2 * (lane % 4) + (i & 1), row = 16 * t + lane / 4 + 8 * (i / 2);
-      if (n >= item.count) continue;
-      int pair = a.list[item.first + n];
-      a.out[(u64)pair * a.m + row] = GATED ? swiglu(out[nt][i], out2[GATED ? nt : 0][i], a.clamp) * a.weights[pair] : out[nt][i];
+      int n = 8 * nt + 2 * (lane % 4) + (i & 1);
+      sums[(warp_id() / TILES * 64 + n) * 65 + 16 * (warp_id() % TILES) + lane / 4 + 8 * (i / 2)] = out[nt][i];
     }
+  sync_block();
+  for (int i = threadIdx.x; i < 64 * item.count; i += 256) {
+    int n = i / 64, r = i % 64, row = 64 * blockIdx.x + r;
+    if (row < a.m) a.out[(u64)pairs[n] * a.m + row] = swiglu(sums[n * 65 + r], sums[(64 + n) * 65 + r], a.clamp) * a.weights[pairs[n]];
+  }
 }
 
 #define EXPERTS(name, W)                                                                    \
-  KERNEL(experts_gate_up_##name##_few, ExpertsArgs, 256, 2) { experts_few<W, true>(a); }    \
+  KERNEL(experts_gate_up_##name##_few, ExpertsArgs, 512, 1) { experts_few<W, true>(a); }    \
   KERNEL(experts_gate_up_##name##_many, ExpertsArgs, 256, 2) { experts_many<W, true>(a); }  \
-  KERNEL(experts_down_##name##_few, ExpertsArgs, 256, 2) { experts_few<W, false>(a); }      \
+  KERNEL(experts_down_##name##_few, ExpertsArgs, 512, 1) { experts_few<W, false>(a); }      \
   KERNEL(experts_down_##name##_many, ExpertsArgs, 256, 2) { experts_many<W, false>(a); }
 EXPERTS(iq2_xxs, TileIQ2_XXS)
 EXPERTS(q2_k, TileQ2_K)

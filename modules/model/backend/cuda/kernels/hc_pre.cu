@@ -190,6 +190,10 @@ KERNEL(hc_pre, HCPreArgs, 512) {
   allow_next();
   int row = blockIdx.x, count = count_of(a.step, a.which);
   if (row >= count) return;
+  const float* hc = a.hc + (u64)(a.which == COUNT_OUTS ? outs_of(a.step)[row] : row) * 4 * a.d;
+  bool first_block = blockIdx.y == 0;
+  float in[4][8]; // of the first 4096 columns, on their way while the controls are summed
+  UNROLL for (int s = 0; s < 4; s++) load8(in[s], hc + (u64)s * a.d, 256 * warp_id() + 8 * lane_id(), first_block ? a.d : 0);
   sum_slices(m, a.part, row, count, a.head ? 4 : 24, a.d, a.eps);
   if (!a.head && blockIdx.y == gridDim.y - 1 && warp_id() == 0) {
     float* mix = a.mix + (u64)row * 24;
@@ -199,13 +203,13 @@ KERNEL(hc_pre, HCPreArgs, 512) {
   if (blockIdx.y > 0) return;
   float pre[4];
   UNROLL for (int s = 0; s < 4; s++) pre[s] = pre_weight(m[s], a.base[s], a);
-  const float* hc = a.hc + (u64)(a.which == COUNT_OUTS ? outs_of(a.step)[row] : row) * 4 * a.d;
   float v[2][8] = {}, squares = 0;
   UNROLL for (int b = 0; b < 2; b++) {
     int at = 256 * (warp_id() + 16 * b) + 8 * lane_id();
     UNROLL for (int s = 0; s < 4; s++) {
       float y[8];
-      load8(y, hc + (u64)s * a.d, at, a.d);
+      if (b == 0) UNROLL for (int i = 0; i < 8; i++) y[i] = in[s][i];
+      else load8(y, hc + (u64)s * a.d, at, a.d);
       UNROLL for (int i = 0; i < 8; i++) v[b][i] += y[i] * pre[s];
     }
     UNROLL for (int i = 0; i < 8; i++) squares = fma_rn(v[b][i], v[b][i], squares);

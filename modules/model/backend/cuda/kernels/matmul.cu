@@ -1,7 +1,7 @@
 // Dense products: out[token][r] = W[r]·x[token], for the projections of every operation. "few" serves up to 32 tokens and is
-// bound by memory: every warp streams tiles of its own, and sums meet in shared memory in ascending order of input. "many"
-// keeps the activations of 64 tokens in shared memory and lets a warp run through the inputs of its 16 rows. Both add tiles
-// in the same order, so a token's bits do not depend on which of them ran.
+// bound by memory: a block owns a multiprocessor, its 16 warps stream tiles of their own, and sums meet in shared memory in
+// ascending order of input. "many" keeps the activations of 64 tokens in shared memory and lets a warp run through the inputs
+// of its 16 rows. Both add tiles in the same order, so a token's bits do not depend on which of them ran.
 #include "tiles.cuh"
 
 // Up to four matrices that read the same activations, side by side.
@@ -17,10 +17,21 @@ struct MatmulArgs {
   const u16 *hi, *lo; // f16 activations, the remainder
   int k, cols, group; // inputs of a row; length of an activation row; rows r … use inputs from r/group·k on
   int which, per_row, add, ape_f32, ratio;
-  int tiles; // row tiles of a block ("few")
+  int tiles;             // row tiles of a block ("few")
+  int finish;            // what follows the product (few8): see below
+  i8* q8;                // int8 form of the result, rows of q8_cols
+  float* q8_d;
+  const float* products; // (token, active, m): added up before the result
+  int q8_cols, active;
+  float clamp;
   int pad;
 };
-static_assert(sizeof(MatmulArgs) == 208, "mirrored in args.go");
+static_assert(sizeof(MatmulArgs) == 248, "mirrored in args.go");
+
+// What "few8" does with sums: store them; or make their int8 form, of the sums or of the gated product of the two matrices
+// whose rows alternate by block; or add up the routed experts' products first. The same arithmetic as the kernels that do it
+// for many tokens.
+enum { STORE = 0, QUANTIZE = 1, GATE_QUANTIZE = 2, ADD_PRODUCTS = 3 };
 
 DEV int tiles_of(int m) { return (m + 15) / 16; }
 
@@ -41,22 +52,64 @@ DEV void put(const MatmulArgs& a, int which, int row, int token, float v) {
     u64 at = (u64)(rows_of(a.step)[token].pos % a.ratio) * a.m[which] + row;
     v += a.ape_f32 ? ((const float*)a.ape[which])[at] : half_float(((const u16*)a.ape[which])[at]);
   }
+  if (a.finish == ADD_PRODUCTS) {
+    float sum = 0;
+    for (int c = 0; c < a.active; c++) sum += a.products[((u64)token * a.active + c) * a.m[which] + row];
+    *p = sum + v;
+    return;
+  }
   *p = a.add ? *p + v : v;
 }
 
-// reduce adds the partial sums of tiles: part is (tile of the block, run of 256 inputs, NT, 128).
+// sum_part adds the partial sums of a tile: part is (tile of the block, run of 256 inputs, NT, 128).
+template <int NT> DEV float sum_part(const float* part, int tile, int runs, int at) {
+  const float* p = part + (u64)tile * runs * NT * 128 + at;
+  float sum = 0;
+  for (int r = 0; r < runs; r++) sum += p[r * NT * 128];
+  return sum;
+}
+
 template <int NT> DEV void reduce(const MatmulArgs& a, const float* part, int first, int runs, int tokens) {
-  for (int o = threadIdx.x; o < a.tiles * NT * 128; o += 256) {
+  for (int o = threadIdx.x; o < a.tiles * NT * 128; o += 512) {
     int lane = o % 32, i = o / 32 % 4, nt = o / 128 % NT, tile = o / (128 * NT);
     int token = 8 * nt + 2 * (lane % 4) + (i & 1);
     if (token >= tokens) continue;
     int t = first + tile, which = place(a, &t);
-    if (which < 0) continue;
-    const float* p = part + (u64)tile * runs * NT * 128 + nt * 128 + i * 32 + lane;
-    float sum = 0;
-    for (int r = 0; r < runs; r++) sum += p[r * NT * 128];
-    put(a, which, 16 * t + lane / 4 + 8 * (i / 2), token, sum);
+    if (which >= 0) put(a, which, 16 * t + lane / 4 + 8 * (i / 2), token, sum_part<NT>(part, tile, runs, o % (NT * 128)));
   }
+}
+
+// reduce_quantize makes blocks of 32 rows, a warp a token and block; gated, the block's second half of tiles is the up matrix.
+DEV void reduce_quantize(const MatmulArgs& a, float* part, int runs, int tokens) {
+  bool gated = a.finish == GATE_QUANTIZE;
+  int half = gated ? a.tiles / 2 : a.tiles, first = blockIdx.x * half; // 16·half rows of the result
+  float* sums = part + a.tiles * runs * 128;                          // (tile, token, row)
+  for (int o = threadIdx.x; o < a.tiles * 128; o += 512) {
+    int lane = o % 32, i = o / 32 % 4, tile = o / 128;
+    sums[tile * 128 + (2 * (lane % 4) + (i & 1)) * 16 + lane / 4 + 8 * (i / 2)] = sum_part<1>(part, tile, runs, o % 128);
+  }
+  sync_block();
+  for (int u = warp_id(); u < half / 2 * tokens; u += 16) {
+    int token = u % tokens, tile = u / tokens * 2 + lane_id() / 16, row = 16 * (first + u / tokens * 2) + lane_id();
+    float v = sums[tile * 128 + token * 16 + lane_id() % 16];
+    if (gated) v = swiglu(v, sums[(half + tile) * 128 + token * 16 + lane_id() % 16], a.clamp);
+    float d = warp_max(abs_f(v)) / 127.0f, inv = d != 0 ? 1.0f / d : 0.0f;
+    if (row - lane_id() >= a.m[0]) continue;
+    u64 at = (u64)token * a.q8_cols + row;
+    a.q8[at] = (i8)(int)clamp8(v * inv);
+    if (lane_id() == 0) a.q8_d[at / 32] = d;
+  }
+}
+
+// locate finds tile i of this block: its matrix and its number there; gated blocks take the same rows of both matrices.
+DEV int locate(const MatmulArgs& a, int i, int* tile) {
+  if (a.finish == GATE_QUANTIZE) {
+    int half = a.tiles / 2;
+    *tile = blockIdx.x * half + i % half;
+    return *tile < tiles_of(a.m[0]) ? i / half : -1;
+  }
+  *tile = blockIdx.x * a.tiles + i;
+  return place(a, tile);
 }
 
 template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
@@ -64,41 +117,58 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
   int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
   W w, next;
   auto fetch = [&](W& f, int u) {
-    int t = first + u / runs, which = u < units ? place(a, &t) : -1;
-    if (which >= 0) f.load(a.w[which] + ((u64)t * runs + u % runs) * W::BYTES, lane);
-    return which >= 0 ? (16 * t / a.group) * a.k + u % runs * 256 : -1;
+    int t, which = u < units ? locate(a, u / runs, &t) : -1;
+    if (which >= 0) f.load(a.w[which] + ((u64)t * runs + u % runs) * W::BYTES, lane, FromGlobal());
+    return which >= 0;
   };
-  int k = fetch(w, warp_id());
+  bool on = fetch(w, warp_id());
+  int t0, which0 = locate(a, 0, &t0), k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k; // a block's tiles lie in one group
   wait_previous();
   allow_next();
   int tokens = count_of(a.step, a.which) * a.per_row;
   if (tokens == 0) return;
-  GlobalB<NT> b;
-  b.q = a.q; b.d = a.d; b.cols = a.cols; b.tokens = tokens;
-  b.prepare([](int n) { return n; });
-  for (int u = warp_id(); u < units; u += 8) {
-    int k_next = fetch(next, u + 8);
+  GlobalB<NT> g;
+  RowsB b;
+  if (NT == 1) {
+    u8* room = (u8*)(part + a.tiles * runs * 128 + a.tiles * 128);
+    stage_rows<512>(room, a.q, a.d, a.cols, k0, a.k, tokens);
+    b.prepare(room, a.k, tokens);
+    sync_block();
+  } else {
+    g.q = a.q; g.d = a.d; g.cols = a.cols; g.tokens = tokens;
+    g.prepare([](int n) { return n; });
+  }
+  for (int u = warp_id(); u < units; u += 16) {
+    bool on_next = fetch(next, u + 16);
     float out[NT][4] = {};
-    if (k >= 0) {
-      b.k = k;
-      b.last = min_i(8, (a.k - u % runs * 256) / 32) - 1;
-      w.dot(out, b, nullptr);
+    if (on) {
+      int k = u % runs * 256, last = min_i(8, (a.k - k) / 32) - 1;
+      if constexpr (NT == 1) {
+        b.k = k; b.last = last;
+        w.dot(out, b, nullptr);
+      } else {
+        g.k = k0 + k; g.last = last;
+        w.dot(out, g, nullptr);
+      }
     }
     UNROLL for (int nt = 0; nt < NT; nt++)
       UNROLL for (int i = 0; i < 4; i++) part[(u * NT + nt) * 128 + i * 32 + lane] = out[nt][i];
     w = next;
-    k = k_next;
+    on = on_next;
   }
   sync_block();
-  reduce<NT>(a, part, first, runs, tokens);
+  if (NT == 1 && (a.finish == QUANTIZE || a.finish == GATE_QUANTIZE)) reduce_quantize(a, part, runs, tokens);
+  else reduce<NT>(a, part, first, runs, tokens);
 }
-KERNEL(matmul_q8_0_few8, MatmulArgs, 256, 2) { matmul_few<TileQ8_0, 1>(a); }
-KERNEL(matmul_q8_0_few16, MatmulArgs, 256, 2) { matmul_few<TileQ8_0, 2>(a); }
-KERNEL(matmul_q8_0_few32, MatmulArgs, 256, 2) { matmul_few<TileQ8_0, 4>(a); }
+KERNEL(matmul_q8_0_few8, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 1>(a); }
+KERNEL(matmul_q8_0_few16, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 2>(a); }
+KERNEL(matmul_q8_0_few32, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 4>(a); }
 
 const int MANY = 8; // token groups of a block
-template <class W> DEV void matmul_many(const MatmulArgs& a) {
+// WIDE: the next weights come into shared memory while these are used; for cards whose blocks have room.
+template <class W, bool WIDE> DEV void matmul_many(const MatmulArgs& a) {
   typedef SharedB<MANY> B;
+  const int ROOM = B::BYTES + (WIDE ? 8 * W::BYTES : 0);
   wait_previous();
   allow_next();
   int total = count_of(a.step, a.which) * a.per_row, token0 = blockIdx.x * 8 * MANY, tokens = min_i(8 * MANY, total - token0);
@@ -106,20 +176,27 @@ template <class W> DEV void matmul_many(const MatmulArgs& a) {
   int t = blockIdx.y * 8 + warp_id(), which = place(a, &t), runs = (a.k + 255) / 256, lane = lane_id();
   int t0 = blockIdx.y * 8, which0 = place(a, &t0); // of the block: all its tiles lie in one group, see launchGroups
   int k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k;
+  const u8* tiles = which < 0 ? nullptr : a.w[which] + (u64)t * runs * W::BYTES;
   float out[MANY][4] = {};
   auto fill = [&](int s) {
-    stage<MANY, 256, W::K256>(dynamic_shared + s % 2 * B::BYTES, a.q, a.d, a.cols, k0 + 256 * s, a.k - 256 * s, tokens, [&](int n) { return token0 + n; });
+    u8* room = dynamic_shared + s % 2 * ROOM;
+    stage<MANY, 256, W::K256>(room, a.q, a.d, a.cols, k0 + 256 * s, a.k - 256 * s, tokens, [&](int n) { return token0 + n; });
+    if (WIDE && which >= 0) copy_tile<W::BYTES>(room + B::BYTES + warp_id() * W::BYTES, tiles + (u64)s * W::BYTES);
   };
   fill(0);
   copies_commit();
   for (int s = 0; s < runs; s++) {
+    u8* room = dynamic_shared + s % 2 * ROOM;
     if (s + 1 < runs) fill(s + 1);
     copies_commit();
     W w;
-    if (which >= 0) w.load(a.w[which] + ((u64)t * runs + s) * W::BYTES, lane);
+    if (!WIDE && which >= 0) w.load(tiles + (u64)s * W::BYTES, lane, FromGlobal());
     copies_wait<1>();
     sync_block();
-    if (which >= 0) w.dot(out, B{dynamic_shared + s % 2 * B::BYTES, tokens}, nullptr);
+    if (which >= 0) {
+      if (WIDE) w.load(room + B::BYTES + warp_id() * W::BYTES, lane, FromShared());
+      w.dot(out, B{room, tokens}, nullptr);
+    }
     sync_block();
   }
   if (which < 0) return;
@@ -129,7 +206,8 @@ template <class W> DEV void matmul_many(const MatmulArgs& a) {
       if (token < tokens) put(a, which, 16 * t + lane / 4 + 8 * (i / 2), token0 + token, out[nt][i]);
     }
 }
-KERNEL(matmul_q8_0_many, MatmulArgs, 256, 2) { matmul_many<TileQ8_0>(a); }
+KERNEL(matmul_q8_0_many, MatmulArgs, 256, 2) { matmul_many<TileQ8_0, false>(a); }
+KERNEL(matmul_q8_0_many_wide, MatmulArgs, 256, 2) { matmul_many<TileQ8_0, true>(a); }
 
 // F16 matrices keep the file's layout. Activations are f16 pairs x = hi + lo, so a product is as good as f32's.
 struct TileF16 {
@@ -156,7 +234,7 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
   bool waited = false;
   int tokens = 0;
-  for (int u = warp_id(); u < units; u += 8) {
+  for (int u = warp_id(); u < units; u += 16) {
     int t = first + u / runs, which = place(a, &t), s = u % runs, blocks = min_i(8, (a.k - 256 * s) / 32);
     TileF16 w;
     w.load((const u16*)a.w[max_i(which, 0)], which >= 0 ? a.m[which] : 1, a.k, which >= 0 ? 16 * t : 0, s);
@@ -182,8 +260,8 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   sync_block();
   reduce<NT>(a, part, first, runs, tokens);
 }
-KERNEL(matmul_f16_few8, MatmulArgs, 256, 2) { matmul_f16_few<1>(a); }
-KERNEL(matmul_f16_few32, MatmulArgs, 256, 2) { matmul_f16_few<4>(a); }
+KERNEL(matmul_f16_few8, MatmulArgs, 512, 1) { matmul_f16_few<1>(a); }
+KERNEL(matmul_f16_few32, MatmulArgs, 512, 1) { matmul_f16_few<4>(a); }
 
 const int F16_STRIDE = 576; // bytes between tokens: 256 halves, and reads of 16 bytes that meet no bank twice
 KERNEL(matmul_f16_many, MatmulArgs, 256, 2) {

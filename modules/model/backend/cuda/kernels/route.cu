@@ -1,5 +1,5 @@
 // Route picks the experts of a row: the table's in hash layers, else the greatest of sqrt(softplus(logit)) + bias.
-#include "common.cuh"
+#include "plan.cuh"
 
 struct RouteArgs {
   const Step* step;
@@ -14,6 +14,8 @@ struct RouteArgs {
 static_assert(sizeof(RouteArgs) == 64, "mirrored in args.go");
 const int EXPERTS_MAX = 4096;
 
+DEV float route_score(float logit) { return sqrt_rn(softplus(logit)); }
+
 KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first chooses
   SHARED float p[EXPERTS_MAX], q[EXPERTS_MAX];
   wait_previous();
@@ -21,7 +23,7 @@ KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first cho
   int row = blockIdx.x, lane = lane_id();
   if (row >= a.step->rows) return;
   for (int e = threadIdx.x; e < a.experts; e += 128) {
-    p[e] = sqrt_rn(softplus(a.logits[(u64)row * a.experts + e]));
+    p[e] = route_score(a.logits[(u64)row * a.experts + e]);
     q[e] = p[e] + (a.bias ? a.bias[e] : 0.0f);
   }
   sync_block();
@@ -59,4 +61,55 @@ KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first cho
   sync_warp();
   sum = max_f(sum, 1.0f / 16384);
   for (int k = lane; k < a.active; k += 32) w[k] = w[k] / sum * a.scale;
+}
+
+// route_few: up to 32 rows and 256 experts in one block, a warp a row with its scores in registers; then the plan that
+// Experts needs.
+struct RoutePlanArgs { RouteArgs r; PlanArgs p; };
+static_assert(sizeof(RoutePlanArgs) == 120, "mirrored in args.go");
+KERNEL(route_few, RoutePlanArgs, 1024) {
+  wait_previous();
+  allow_next();
+  const RouteArgs& r = a.r;
+  int row = warp_id(), lane = lane_id();
+  if (row < r.step->rows) {
+    float p[8], q[8], sum = 0, mine = 0;
+    UNROLL for (int i = 0; i < 8; i++) {
+      int e = 32 * i + lane;
+      p[i] = q[i] = -3.3e38f;
+      if (e < r.experts) {
+        p[i] = route_score(r.logits[(u64)row * r.experts + e]);
+        q[i] = p[i] + (r.bias ? r.bias[e] : 0.0f);
+      }
+    }
+    for (int k = 0; k < r.active; k++) {
+      int id = 0;
+      if (r.table) {
+        id = r.table[(u64)rows_of(r.step)[row].token * r.active + k];
+        id = min_i(max_i(id, 0), r.experts - 1);
+      } else {
+        float best = -3.3e38f;
+        id = r.experts;
+        UNROLL for (int i = 0; i < 8; i++)
+          if (q[i] > best) { best = q[i]; id = 32 * i + lane; }
+        UNROLL for (int o = 16; o; o >>= 1) {
+          float v = shfl_xor_f(best, o);
+          int other = (int)shfl_xor((u32)id, o);
+          if (v > best || (v == best && other < id)) { best = v; id = other; }
+        }
+        id = min_i(id, r.experts - 1);
+      }
+      float v = 0;
+      UNROLL for (int i = 0; i < 8; i++)
+        if (32 * i + lane == id) { v = p[i]; q[i] = -3.4e38f; }
+      v = shfl_f(v, id % 32);
+      sum += v;
+      if (lane == k) mine = v;
+      if (lane == 0) r.ids[(u64)row * r.active + k] = id;
+    }
+    sum = max_f(sum, 1.0f / 16384);
+    if (lane < r.active) r.weights[(u64)row * r.active + lane] = mine / sum * r.scale;
+  }
+  sync_block();
+  plan<1024>(a.p);
 }

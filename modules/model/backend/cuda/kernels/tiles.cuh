@@ -44,8 +44,8 @@ template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, con
       b.values(nt, x);
       b.scales8(nt, s);
       UNROLL for (int j = 0; j < 8; j++) {
-        int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
-        mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+        int c[4];
+        mma_s8_from(c, MAGIC, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
         add_scaled(acc, c, w0[j], w1[j], s[j]);
       }
       UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[i];
@@ -55,12 +55,22 @@ template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, con
 DEV u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 DEV u32 byte_of(u32 lo, u32 hi, int i) { return (i < 4 ? lo : hi) >> (8 * (i % 4)) & 255; } // byte i of eight
 
+// Where a tile is loaded from: global memory, streamed, or shared memory that copy_tile filled.
+struct FromGlobal { DEVM uint4 operator()(const void* p) const { return load16(p); } };
+struct FromShared { DEVM uint4 operator()(const void* p) const { return *(const uint4*)p; } };
+template <int BYTES> DEV void copy_tile(u8* dst, const u8* src) { // by a warp
+  UNROLL for (int i = 0; i < (BYTES + 511) / 512; i++) {
+    int at = 512 * i + 16 * lane_id();
+    if (at < BYTES) copy16_async(dst + at, src + at);
+  }
+}
+
 // Q8_0: [block of 32: 8][lane: 32] 16 bytes of values, then [g: 8][block: 8] scale pairs (f16, rows g and g+8).
 struct TileQ8_0 {
   static const int TYPE = T_Q8_0, BYTES = 4352;
   static const bool K256 = false, TABLE = false;
   uint4 q[8], s[2];
-  DEVM void load(const u8* p, int lane) {
+  template <class L> DEVM void load(const u8* p, int lane, L load16) {
     UNROLL for (int j = 0; j < 8; j++) q[j] = load16(p + 512 * j + 16 * lane);
     s[0] = load16(p + 4096 + 32 * (lane / 4));
     s[1] = load16(p + 4096 + 32 * (lane / 4) + 16);
@@ -84,7 +94,7 @@ struct TileMXFP4 {
   static const int TYPE = T_MXFP4, BYTES = 2176;
   static const bool K256 = false, TABLE = false;
   uint4 q[4], e;
-  DEVM void load(const u8* p, int lane) {
+  template <class L> DEVM void load(const u8* p, int lane, L load16) {
     UNROLL for (int j = 0; j < 4; j++) q[j] = load16(p + 512 * j + 16 * lane);
     e = load16(p + 2048 + 16 * (lane / 4));
   }
@@ -131,7 +141,7 @@ struct TileIQ2_XXS {
   uint4 idx, sign;
   uint2 scale;
   u32 d;
-  DEVM void load(const u8* p, int lane) {
+  template <class L> DEVM void load(const u8* p, int lane, L load16) {
     idx = load16(p + 16 * lane);
     sign = load16(p + 512 + 16 * lane);
     scale = *(const uint2*)(p + 1024 + 8 * (lane / 4));
@@ -146,7 +156,10 @@ struct TileIQ2_XXS {
   template <int NT, class B> DEVM void dot(float (&out)[NT][4], const B& b, const u32* table) const {
     const u32* mine = table + lane_id();
     u32 a[8][4];
+    int s0[8], s1[8];
     UNROLL for (int j = 0; j < 8; j++) {
+      s0[j] = 2 * (int)(scale.x >> (4 * j) & 15) + 1;
+      s1[j] = 2 * (int)(scale.y >> (4 * j) & 15) + 1;
       decode(mine[32 * byte_of(idx.x, idx.y, j)], (j < 4 ? sign.x : sign.y) >> (j % 4), &a[j][0], &a[j][2]);
       decode(mine[32 * byte_of(idx.z, idx.w, j)], (j < 4 ? sign.z : sign.w) >> (j % 4), &a[j][1], &a[j][3]);
     }
@@ -157,12 +170,12 @@ struct TileIQ2_XXS {
         int sum[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4] = {}, s0 = 2 * (int)(scale.x >> (4 * j) & 15) + 1, s1 = 2 * (int)(scale.y >> (4 * j) & 15) + 1;
-          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
-          sum[0] += s0 * c[0];
-          sum[1] += s0 * c[1];
-          sum[2] += s1 * c[2];
-          sum[3] += s1 * c[3];
+          int c[4];
+          mma_s8_from(c, 0, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          sum[0] += s0[j] * c[0];
+          sum[1] += s0[j] * c[1];
+          sum[2] += s1[j] * c[2];
+          sum[3] += s1[j] * c[3];
         }
         finish256(out[nt], sum, d0, d1, b.scale256(nt));
       }
@@ -177,7 +190,7 @@ struct TileQ2_K {
   static const bool K256 = true, TABLE = false;
   uint4 q[2], s;
   uint2 d;
-  DEVM void load(const u8* p, int lane) {
+  template <class L> DEVM void load(const u8* p, int lane, L load16) {
     q[0] = load16(p + 16 * lane);
     q[1] = load16(p + 512 + 16 * lane);
     s = load16(p + 1024 + 16 * (2 * (lane / 4) + (lane % 4) / 2));
@@ -216,7 +229,7 @@ struct TileQ4_K {
   static const bool K256 = true, TABLE = false;
   uint4 q[4], s, m;
   uint2 d;
-  DEVM void load(const u8* p, int lane) {
+  template <class L> DEVM void load(const u8* p, int lane, L load16) {
     UNROLL for (int j = 0; j < 4; j++) q[j] = load16(p + 512 * j + 16 * lane);
     s = load16(p + 2048 + 32 * (lane / 4));
     m = load16(p + 2048 + 32 * (lane / 4) + 16);
@@ -242,8 +255,8 @@ struct TileQ4_K {
         int sum[4] = {}, mins[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4] = {};
-          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          int c[4];
+          mma_s8_from(c, 0, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
           sum[0] += s0[j] * c[0];
           sum[1] += s0[j] * c[1];
           sum[2] += s1[j] * c[2];
@@ -277,17 +290,61 @@ template <int NT> struct GlobalB {
   }
   DEVM void scales8(int nt, float2 (&s)[8]) const {
     const float *p = d + (u64)col[nt][0] * (cols / 32) + k / 32, *r = d + (u64)col[nt][1] * (cols / 32) + k / 32;
-    UNROLL for (int j = 0; j < 8; j++) s[j] = {p[min_i(j, last)], r[min_i(j, last)]};
+    if (last == 7 && cols % 128 == 0) {
+      float4 u = *(const float4*)p, v = *(const float4*)(p + 4), x = *(const float4*)r, y = *(const float4*)(r + 4);
+      s[0] = {u.x, x.x}; s[1] = {u.y, x.y}; s[2] = {u.z, x.z}; s[3] = {u.w, x.w};
+      s[4] = {v.x, y.x}; s[5] = {v.y, y.y}; s[6] = {v.z, y.z}; s[7] = {v.w, y.w};
+    } else {
+      UNROLL for (int j = 0; j < 8; j++) s[j] = {p[min_i(j, last)], r[min_i(j, last)]};
+    }
   }
   DEVM float2 scale256(int nt) const {
     return {d[(u64)col[nt][0] * (cols / 256) + k / 256], d[(u64)col[nt][1] * (cols / 256) + k / 256]};
   }
 };
 
+// Activations of up to eight tokens in shared memory, whole rows of k inputs: see stage_rows.
+struct RowsB {
+  const u8* p;
+  const float* d;
+  int stride, d_stride; // bytes, floats
+  int k, last;          // first input of the tile, counted from the rows' start; its last block of 32
+  int row, col[2];
+  DEVM void prepare(u8* room, int width, int tokens) {
+    stride = row_bytes(width);
+    d_stride = row_scales(width);
+    p = room;
+    d = (const float*)(room + tokens * stride);
+    row = min_i(lane_id() / 4, tokens - 1);
+    col[0] = min_i(2 * (lane_id() % 4), tokens - 1);
+    col[1] = min_i(2 * (lane_id() % 4) + 1, tokens - 1);
+  }
+  static DEVM int row_bytes(int width) { return (width + 127) / 128 * 128 + 32; } // eight-byte reads of eight rows meet no bank twice
+  static DEVM int row_scales(int width) { return (width / 32 + 11) / 8 * 8 + 4; }
+  DEVM bool has(int) const { return true; }
+  DEVM void values(int, uint2 (&x)[8]) const {
+    const u8* r = p + row * stride + k + 8 * (lane_id() % 4);
+    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(r + 32 * min_i(j, last));
+  }
+  DEVM void scales8(int, float2 (&s)[8]) const {
+    const float *u = d + col[0] * d_stride + k / 32, *v = d + col[1] * d_stride + k / 32;
+    UNROLL for (int j = 0; j < 8; j++) s[j] = {u[min_i(j, last)], v[min_i(j, last)]};
+  }
+  DEVM float2 scale256(int) const { return {0, 0}; } // of Q8_0 alone
+};
+template <int THREADS> DEV void stage_rows(u8* room, const i8* q, const float* d, int cols, int k0, int width, int tokens) {
+  int stride = RowsB::row_bytes(width), d_stride = RowsB::row_scales(width), pieces = width / 16, blocks = width / 32;
+  float* s = (float*)(room + tokens * stride);
+  for (int n = 0; n < tokens; n++) {
+    for (int i = threadIdx.x; i < pieces; i += THREADS) *(uint4*)(room + n * stride + 16 * i) = *(const uint4*)(q + (u64)n * cols + k0 + 16 * i);
+    for (int i = threadIdx.x; i < blocks; i += THREADS) s[n * d_stride + i] = d[(u64)n * (cols / 32) + k0 / 32 + i];
+  }
+}
+
 // Activations of 8·NT tokens by 256 inputs in shared memory. Rows are 288 bytes apart: eight-byte reads meet no bank twice.
 const int B_STRIDE = 288;
 template <int NT> struct SharedB {
-  static const int BYTES = 8 * NT * B_STRIDE + 8 * NT * 8 * 4;
+  static const int BYTES = 8 * NT * B_STRIDE + 4 * NT * 80;
   const u8* p;
   int tokens;
   DEVM bool has(int nt) const { return 8 * nt < tokens; }
@@ -295,9 +352,13 @@ template <int NT> struct SharedB {
     const u8* r = p + (8 * nt + lane_id() / 4) * B_STRIDE + 8 * (lane_id() % 4);
     UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(r + 32 * j);
   }
-  DEVM void scales8(int nt, float2 (&s)[8]) const {
-    const float2* r = (const float2*)(p + 8 * NT * B_STRIDE) + 4 * nt + lane_id() % 4;
-    UNROLL for (int j = 0; j < 8; j++) s[j] = r[j * 4 * NT];
+  DEVM void scales8(int nt, float2 (&s)[8]) const { // (pair of tokens, block, 2), pairs 20 floats apart
+    const float4* r = (const float4*)(p + 8 * NT * B_STRIDE) + 5 * (4 * nt + lane_id() % 4);
+    UNROLL for (int j = 0; j < 4; j++) {
+      float4 v = r[j];
+      s[2 * j] = {v.x, v.y};
+      s[2 * j + 1] = {v.z, v.w};
+    }
   }
   DEVM float2 scale256(int nt) const { return ((const float2*)(p + 8 * NT * B_STRIDE))[4 * nt + lane_id() % 4]; }
 };
@@ -316,10 +377,11 @@ template <int NT, int THREADS, bool K256, class ROW> DEV void stage(u8* dst, con
   float* s = (float*)(dst + 8 * NT * B_STRIDE);
   for (int i = threadIdx.x; i < 8 * NT * (K256 ? 1 : 8); i += THREADS) {
     int n = i % (8 * NT), j = i / (8 * NT);
+    float* to = K256 ? s + n : s + n / 2 * 20 + 2 * j + n % 2;
     if (n < tokens && (K256 || 2 * j < in))
-      copy4_async(s + j * 8 * NT + n, K256 ? d + (u64)row(n) * (cols / 256) + k / 256 : d + (u64)row(n) * (cols / 32) + k / 32 + j);
+      copy4_async(to, K256 ? d + (u64)row(n) * (cols / 256) + k / 256 : d + (u64)row(n) * (cols / 32) + k / 32 + j);
     else
-      s[j * 8 * NT + n] = 0;
+      *to = 0;
   }
 }
 
