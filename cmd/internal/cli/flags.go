@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,7 +113,7 @@ func (s *Set) Int(p *int, names, arg, help string, min, max int) {
 	s.add(names, arg, help, false, func(v string) error {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < min || n > max {
-			return fmt.Errorf("want a whole number%s, got %q", bounds(float64(min), float64(max), math.MaxInt32), v)
+			return fmt.Errorf("want a whole number from %d to %d, got %q", min, max, v)
 		}
 		*p = n
 		return nil
@@ -141,18 +140,11 @@ func (s *Set) Float(p *float64, names, arg, help string, min, max float64) {
 	s.add(names, arg, help, false, func(v string) error {
 		n, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(n >= min && n <= max) {
-			return fmt.Errorf("want a number%s, got %q", bounds(min, max, math.MaxFloat64), v)
+			return fmt.Errorf("want a number from %g to %g, got %q", min, max, v)
 		}
 		*p = n
 		return nil
 	})
-}
-
-func bounds(min, max, unbounded float64) string {
-	if max >= unbounded {
-		return fmt.Sprintf(" from %g up", min)
-	}
-	return fmt.Sprintf(" from %g to %g", min, max)
 }
 
 // Given says whether the flag was on the command line, under any of its names.
@@ -221,9 +213,9 @@ func (s *Set) near(name string) string {
 	return ""
 }
 
-// Nearest is the candidate that is at most a third of its letters away from name, or "".
+// Nearest is the candidate that name was probably meant to be, or "": two letters away, or a third of them.
 func Nearest(name string, candidates []string) string {
-	best, least := "", len(name)/3+1
+	best, least := "", min(max(len(name)/3, 2)+1, len(name))
 	for _, c := range candidates {
 		if d := distance(name, c); len(c) > 1 && d < least {
 			best, least = c, d

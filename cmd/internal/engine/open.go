@@ -22,6 +22,9 @@ type Hooks struct {
 	Progress func(done, total int64) // bytes of weights bound
 	Warn     func(message string)    // what the user should know and need not stop for
 	Reclaim  func() bool             // see model.Options
+
+	// Wrap puts a probe around the backend, for those who want to see what passes.
+	Wrap func(backend.Backend, model.Shape, model.Limits) (backend.Backend, error)
 }
 
 // Model is an open model, ready to run.
@@ -92,6 +95,14 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	lim, err := m.device(c, list)
 	if err != nil {
 		return err
+	}
+	if h.Wrap != nil {
+		b, err := h.Wrap(m.dev, m.Shape, lim)
+		if err != nil {
+			_ = m.dev.Close()
+			return err
+		}
+		m.dev = b
 	}
 	if err := m.load(ctx, c, h, lim, steer); err != nil {
 		_ = m.dev.Close()

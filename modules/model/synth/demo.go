@@ -101,7 +101,7 @@ func (v *vocab) add(token string, typ int32, spoken bool) {
 }
 
 // word adds the merges that make a word, letter by letter from its start, and the token that they end in.
-func (v *vocab) word(letters []string) {
+func (v *vocab) word(letters []string, spoken bool) {
 	left := letters[0]
 	for _, l := range letters[1:] {
 		next := left + l
@@ -111,7 +111,7 @@ func (v *vocab) word(letters []string) {
 		}
 		left = next
 	}
-	v.spoken[v.ids[left]] = true
+	v.spoken[v.ids[left]] = spoken
 }
 
 func (v *vocab) metadata(add func(key string, value any)) {
@@ -142,7 +142,6 @@ func alphabet(b int) string {
 }
 
 func demoVocab() *vocab {
-	const space = ' '
 	v := &vocab{ids: map[string]int{}}
 	for i, s := range demoFirst {
 		v.add(s, 3, i == 1) // the end of an answer
@@ -151,11 +150,10 @@ func demoVocab() *vocab {
 		v.add(alphabet(b), 1, bytes.IndexByte([]byte(".,!?"), byte(b)) >= 0)
 	}
 	for _, w := range demoWords {
-		spelling := slices.Collect(letters(string(space) + w))
-		v.word(spelling)
+		v.word(slices.Collect(letters(" "+w)), true)
 	}
 	for _, w := range demoOpeners {
-		v.word(slices.Collect(letters(w)))
+		v.word(slices.Collect(letters(w)), false) // understood, not said: nothing parts it from the word before
 	}
 	for _, s := range demoSpecials {
 		v.add(s, 3, false)

@@ -12,7 +12,7 @@ import (
 )
 
 // demoSum pins the bytes of the demo model. When it changes, DemoRevision must too, or cached files go stale unseen.
-const demoSum = "ed3964e770396b810dce18a5699b1fe7abb80afe38000cf43581fca14ff069e5"
+const demoSum = "ab8608dc534500ab82159de9ba553e41acfa8730beae3710623dfd47d93e01cf"
 
 func TestDemoBytes(t *testing.T) {
 	w, err := Demo()
