@@ -63,8 +63,8 @@ func (h *header) head() int64 {
 // size is the size of the file.
 func (h *header) size() int64 { return h.head() + h.nRows + h.nState + 4*int64(h.nLogits) + 4 }
 
+// append lays the header out at the beginning of a file.
 func (h *header) append(b []byte) []byte {
-	at := len(b)
 	le := binary.LittleEndian
 	b = append(b, blockMagic...)
 	b = le.AppendUint16(b, blockVersion)
@@ -82,8 +82,12 @@ func (h *header) append(b []byte) []byte {
 	for _, k := range []*Key{&h.parent, &h.key, &h.base, &h.weights, &h.prev} {
 		b = append(b, k[:]...)
 	}
-	b = append(b, make([]byte, 28)...)
-	return le.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
+	return appendSum(append(b, make([]byte, 28)...))
+}
+
+// appendSum appends the checksum of everything before.
+func appendSum(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // parseHeader reads a header and checks it against the size of its file: whatever it says can be allocated.
@@ -161,7 +165,7 @@ func (f *file) encode() []byte {
 		b = append(b, f.aliases[i][:]...)
 	}
 	b = append(append(b, f.tools...), f.text...)
-	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = appendSum(b)
 	at := len(b)
 	b = append(append(b, f.rows...), f.state...)
 	for _, v := range f.logits {

@@ -144,7 +144,7 @@ func encodeIndex(generation uint64, entries map[string]*entry) []byte {
 	for _, e := range entries {
 		b = e.append(b)
 	}
-	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return appendSum(b)
 }
 
 // parseIndex reads an index.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -69,7 +70,11 @@ func Open(o Options) (*Store, error) {
 	if o.Blobs == nil {
 		return nil, errors.New("kvstore: want blobs, got none")
 	}
-	if o.BudgetBytes <= 0 {
+	switch {
+	case o.BudgetBytes > 0:
+	case o.Shape.Layers == 0:
+		o.BudgetBytes = math.MaxInt64 / 2 // who only looks removes nothing
+	default:
 		o.BudgetBytes = DefaultBudget
 	}
 	if o.Queue <= 0 {
