@@ -82,7 +82,7 @@ func (b *Backend) plan(ids backend.Buf, tile int) planArgs {
 		active: int32(b.sh.ActiveExps), tile: int32(tile)}
 }
 
-// launchExperts runs items by row tiles: few pairs on blocks that stay, many on a block each. A block takes one row tile of
+// launchExperts runs items by row tiles: few pairs on blocks that stay, many on a block each. A block takes two row tiles of
 // gate and up, or four of down; with many pairs 64 rows of gate and up, or 128 of down.
 func (b *Backend) launchExperts(k kernel, p expertsArgs, t gguf.Type, many bool, items int) {
 	m, runs, gated := int(p.m), int(p.k)/256, p.w2 != 0
@@ -92,7 +92,7 @@ func (b *Backend) launchExperts(k kernel, p expertsArgs, t gguf.Type, many bool,
 	case many:
 		launch(b, k, (m+manyRows-1)/manyRows, items, 1, 256, 2*(sharedTile+8*int(tileBytes(t))), p)
 	case gated:
-		launch(b, k, min(b.dev.SMs, items*m/16), 1, 1, 512, 2*runs*512, p)
+		launch(b, k, min(b.dev.SMs, items*m/32), 1, 1, 512, 4*runs*512, p)
 	default:
 		launch(b, k, min(b.dev.SMs, items*m/64), 1, 1, 512, 4*runs*512, p)
 	}

@@ -117,8 +117,6 @@ func (b *Backend) launchProduct(t gguf.Type, a matmulArgs, tiles, tokens int) {
 		b.launchFew(kMatmulQ8Few32, a, tiles, 4, 0)
 	case t == gguf.TypeQ8_0 && a.group%manyRows != 0 && a.group < 1<<30:
 		b.launchGroups(a, (int(a.k)+255)/256, tokens)
-	case t == gguf.TypeQ8_0 && b.wide():
-		launch(b, kMatmulQ8ManyWide, blocks, (tiles+7)/8, 1, 256, sharedWide, a)
 	case t == gguf.TypeQ8_0:
 		launch(b, kMatmulQ8Many, blocks, (tiles+7)/8, 1, 256, 2*sharedTile, a)
 	case tokens <= 8:

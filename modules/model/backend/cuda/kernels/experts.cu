@@ -29,53 +29,59 @@ static_assert(sizeof(ExpertsArgs) == 104, "mirrored in args.go");
 // Few pairs: a block owns a multiprocessor and takes, one at a time, TW row tiles of one item; its 16 warps share their tiles
 // of 256 inputs (of both matrices), and the next work's first tiles are on their way while sums meet.
 template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
-  const int TW = GATED ? 1 : 4, PER = 2; // tiles of a warp in flight
+  const int TW = GATED ? 2 : 4, PER = GATED ? 4 : 2; // row tiles of a work; tiles of a warp in flight
   SHARED u32 table[W::TABLE ? 256 * 32 : 1];
   float* part = (float*)dynamic_shared; // (unit, 128)
   if (W::TABLE) copy_table<512>(table, a.table);
   wait_previous();
   allow_next();
-  int runs = a.k / 256, units = GATED ? 2 * runs : TW * runs, tiles = a.m / 16, groups = tiles / TW, works = a.counts[0] * groups, lane = lane_id();
-  if (W::TABLE) sync_block();
+  int runs = a.k / 256, half = TW * runs, units = GATED ? 2 * half : half, tiles = a.m / 16, groups = tiles / TW, lane = lane_id();
+  int works = a.counts[0] * groups, stride = gridDim.x;
   W w[PER];
-  auto offset = [&](int u) { return ((u64)(GATED ? 0 : u / runs * runs) + u % runs) * W::BYTES; };
-  auto fetch = [&](int work, int base) {
+  struct Work { Item item; int tile; GlobalB<1> b; };
+  auto find = [&](Work& k, int work) {
     if (work >= works) return;
-    u64 at = ((u64)a.items[work / groups].expert * tiles + work % groups * TW) * runs * W::BYTES;
-    UNROLL for (int p = 0; p < PER; p++) {
-      int u = base + warp_id() + 16 * p;
-      if (u < units) w[p].load((GATED && u >= runs ? a.w2 : a.w) + at + offset(u), lane, FromGlobal());
-    }
+    k.item = a.items[work / groups];
+    k.tile = work % groups * TW;
+    k.b.q = a.q; k.b.d = a.d; k.b.cols = a.k; k.b.tokens = k.item.count; k.b.last = 7;
+    k.b.prepare([&](int n) { return a.list[k.item.first + n] / a.share; });
   };
-  fetch(blockIdx.x, 0);
-  for (int work = blockIdx.x; work < works; work += gridDim.x) {
-    Item item = a.items[work / groups];
-    GlobalB<1> b;
-    b.q = a.q; b.d = a.d; b.cols = a.k; b.tokens = item.count; b.last = 7;
-    b.prepare([&](int n) { return a.list[item.first + n] / a.share; });
-    for (int base = 0; base < units; base += 16 * PER) {
-      if (base > 0) fetch(work, base);
+  auto fetch = [&](W& f, const Work& k, int work, int u) {
+    if (work >= works || u >= units) return;
+    bool up = GATED && u >= half;
+    u64 tile = ((u64)k.item.expert * tiles + k.tile) * runs + (up ? u - half : u);
+    f.load((up ? a.w2 : a.w) + tile * W::BYTES, lane, FromGlobal());
+  };
+  Work now, next;
+  find(now, blockIdx.x);
+  UNROLL for (int p = 0; p < PER; p++) fetch(w[p], now, blockIdx.x, warp_id() + 16 * p);
+  if (W::TABLE) sync_block();
+  for (int work = blockIdx.x; work < works; work += stride) {
+    find(next, work + stride);
+    for (int base = 0; base < units; base += 16 * PER)
       UNROLL for (int p = 0; p < PER; p++) {
         int u = base + warp_id() + 16 * p;
-        if (u >= units) continue;
-        float out[1][4] = {};
-        b.k = u % runs * 256;
-        w[p].dot(out, b, table);
-        UNROLL for (int j = 0; j < 4; j++) part[u * 128 + j * 32 + lane] = out[0][j];
+        if (u < units) {
+          float out[1][4] = {};
+          now.b.k = u % runs * 256;
+          w[p].dot(out, now.b, table);
+          UNROLL for (int j = 0; j < 4; j++) part[u * 128 + j * 32 + lane] = out[0][j];
+        }
+        if (u + 16 * PER < units) fetch(w[p], now, work, u + 16 * PER);
+        else fetch(w[p], next, work + stride, warp_id() + 16 * p);
       }
-    }
-    fetch(work + gridDim.x, 0);
     sync_block();
     int o = threadIdx.x % 128, tile = threadIdx.x / 128, l = o % 32, j = o / 32, n = 2 * (l % 4) + (j & 1);
-    if (tile < TW && n < item.count) {
-      int pair = a.list[item.first + n], row = 16 * (work % groups * TW + tile) + l / 4 + 8 * (j / 2);
+    if (tile < TW && n < now.item.count) {
+      int pair = a.list[now.item.first + n], row = 16 * (now.tile + tile) + l / 4 + 8 * (j / 2);
       float g = 0, up = 0;
       for (int r = 0; r < runs; r++) g += part[(tile * runs + r) * 128 + o];
       if (GATED)
-        for (int r = 0; r < runs; r++) up += part[(runs + r) * 128 + o];
+        for (int r = 0; r < runs; r++) up += part[(half + tile * runs + r) * 128 + o];
       a.out[(u64)pair * a.m + row] = GATED ? swiglu(g, up, a.clamp) * a.weights[pair] : g;
     }
     sync_block();
+    now = next;
   }
 }
 

@@ -115,13 +115,13 @@ DEV int locate(const MatmulArgs& a, int i, int* tile) {
 template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
   float* part = (float*)dynamic_shared;
   int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
-  W w, next;
+  W w[2]; // in turns: a tile is on its way while another is used, and never copied
   auto fetch = [&](W& f, int u) {
     int t, which = u < units ? locate(a, u / runs, &t) : -1;
     if (which >= 0) f.load(a.w[which] + ((u64)t * runs + u % runs) * W::BYTES, lane, FromGlobal());
     return which >= 0;
   };
-  bool on = fetch(w, warp_id());
+  bool on[2] = {fetch(w[0], warp_id()), fetch(w[1], warp_id() + 16)};
   int t0, which0 = locate(a, 0, &t0), k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k; // a block's tiles lie in one group
   wait_previous();
   allow_next();
@@ -138,23 +138,27 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
     g.q = a.q; g.d = a.d; g.cols = a.cols; g.tokens = tokens;
     g.prepare([](int n) { return n; });
   }
-  for (int u = warp_id(); u < units; u += 16) {
-    bool on_next = fetch(next, u + 16);
+  auto use = [&](W& f, int u, bool on) {
     float out[NT][4] = {};
     if (on) {
       int k = u % runs * 256, last = min_i(8, (a.k - k) / 32) - 1;
       if constexpr (NT == 1) {
         b.k = k; b.last = last;
-        w.dot(out, b, nullptr);
+        f.dot(out, b, nullptr);
       } else {
         g.k = k0 + k; g.last = last;
-        w.dot(out, g, nullptr);
+        f.dot(out, g, nullptr);
       }
     }
     UNROLL for (int nt = 0; nt < NT; nt++)
       UNROLL for (int i = 0; i < 4; i++) part[(u * NT + nt) * 128 + i * 32 + lane] = out[nt][i];
-    w = next;
-    on = on_next;
+  };
+  for (int u = warp_id(); u < units; u += 32) {
+    use(w[0], u, on[0]);
+    on[0] = fetch(w[0], u + 32);
+    if (u + 16 >= units) break;
+    use(w[1], u + 16, on[1]);
+    on[1] = fetch(w[1], u + 48);
   }
   sync_block();
   if (NT == 1 && (a.finish == QUANTIZE || a.finish == GATE_QUANTIZE)) reduce_quantize(a, part, runs, tokens);
@@ -229,34 +233,67 @@ struct TileF16 {
   }
 };
 
+// Half a tile: 128 inputs.
+struct HalfTileF16 {
+  uint4 w[4][2];
+  DEVM void load(const u16* m, int rows, int k, int row, int at0) {
+    int r0 = min_i(row + lane_id() / 4, rows - 1), r1 = min_i(row + lane_id() / 4 + 8, rows - 1);
+    UNROLL for (int j = 0; j < 4; j++) {
+      int at = at0 + 32 * j;
+      w[j][0] = w[j][1] = {0, 0, 0, 0};
+      if (at < k) {
+        w[j][0] = load16(m + (u64)r0 * k + at + 8 * (lane_id() % 4));
+        w[j][1] = load16(m + (u64)r1 * k + at + 8 * (lane_id() % 4));
+      }
+    }
+  }
+};
+
 template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   float* part = (float*)dynamic_shared;
   int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
-  bool waited = false;
-  int tokens = 0;
-  for (int u = warp_id(); u < units; u += 16) {
-    int t = first + u / runs, which = place(a, &t), s = u % runs, blocks = min_i(8, (a.k - 256 * s) / 32);
-    TileF16 w;
-    w.load((const u16*)a.w[max_i(which, 0)], which >= 0 ? a.m[which] : 1, a.k, which >= 0 ? 16 * t : 0, s);
-    if (!waited) { wait_previous(); allow_next(); tokens = count_of(a.step, a.which) * a.per_row; waited = true; }
-    float out[NT][4] = {};
+  HalfTileF16 w[2]; // the halves of a tile in turns
+  auto fetch = [&](HalfTileF16& f, int u, int half) {
+    int t = first + u / runs, which = u < units ? place(a, &t) : -1;
+    if (which >= 0) f.load((const u16*)a.w[which], a.m[which], a.k, 16 * t, u % runs * 256 + 128 * half);
+    return which >= 0;
+  };
+  bool on = fetch(w[0], warp_id(), 0);
+  fetch(w[1], warp_id(), 1);
+  wait_previous();
+  allow_next();
+  int tokens = count_of(a.step, a.which) * a.per_row;
+  if (tokens == 0) return;
+  auto use = [&](const HalfTileF16& f, float (&out)[NT][4], int u, int half) {
     UNROLL for (int nt = 0; nt < NT; nt++)
       if (nt == 0 || 8 * nt < tokens) {
-        u64 at = (u64)min_i(8 * nt + lane / 4, max_i(tokens - 1, 0)) * a.cols + 256 * s + 8 * (lane % 4);
-        uint4 hi[8], lo[8];
-        UNROLL for (int j = 0; j < 8; j++) {
-          hi[j] = *(const uint4*)(a.hi + at + 32 * min_i(j, blocks - 1));
-          lo[j] = *(const uint4*)(a.lo + at + 32 * min_i(j, blocks - 1));
+        u64 row = (u64)min_i(8 * nt + lane / 4, tokens - 1) * a.cols + 8 * (lane % 4);
+        int at = u % runs * 256 + 128 * half;
+        uint4 hi[4], lo[4];
+        UNROLL for (int j = 0; j < 4; j++) {
+          int k = min_i(at + 32 * j, a.k - 32);
+          hi[j] = *(const uint4*)(a.hi + row + k);
+          lo[j] = *(const uint4*)(a.lo + row + k);
         }
-        UNROLL for (int j = 0; j < 8; j++) {
-          w.step(out[nt], j, hi[j]);
-          w.step(out[nt], j, lo[j]);
+        UNROLL for (int j = 0; j < 4; j++) {
+          mma_f16(out[nt], f.w[j][0].x, f.w[j][1].x, f.w[j][0].y, f.w[j][1].y, hi[j].x, hi[j].y);
+          mma_f16(out[nt], f.w[j][0].z, f.w[j][1].z, f.w[j][0].w, f.w[j][1].w, hi[j].z, hi[j].w);
+          mma_f16(out[nt], f.w[j][0].x, f.w[j][1].x, f.w[j][0].y, f.w[j][1].y, lo[j].x, lo[j].y);
+          mma_f16(out[nt], f.w[j][0].z, f.w[j][1].z, f.w[j][0].w, f.w[j][1].w, lo[j].z, lo[j].w);
         }
       }
+  };
+  for (int u = warp_id(); u < units; u += 16) {
+    float out[NT][4] = {};
+    bool next = false;
+    if (on) use(w[0], out, u, 0);
+    next = fetch(w[0], u + 16, 0);
+    if (on) use(w[1], out, u, 1);
+    fetch(w[1], u + 16, 1);
+    on = next;
     UNROLL for (int nt = 0; nt < NT; nt++)
       UNROLL for (int i = 0; i < 4; i++) part[(u * NT + nt) * 128 + i * 32 + lane] = out[nt][i];
   }
-  if (!waited) { wait_previous(); allow_next(); tokens = count_of(a.step, a.which) * a.per_row; }
   sync_block();
   reduce<NT>(a, part, first, runs, tokens);
 }

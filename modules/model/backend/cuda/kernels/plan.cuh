@@ -34,3 +34,32 @@ template <int THREADS> DEV void plan(const PlanArgs& a) {
   sync_block();
   for (int p = threadIdx.x; p < pairs; p += THREADS) a.list[atomic_add(&cursor[min_i(max_i(a.ids[p], 0), a.experts - 1)], 1)] = p;
 }
+
+// plan_few: the same for up to 256 pairs that lie in shared memory, a thread a pair: its place is the number of pairs before
+// it in the order of (expert, pair).
+DEV void plan_few(const PlanArgs& a, const int* ids, int pairs) {
+  SHARED int starts[256];
+  int p = threadIdx.x, before = 0, same = 0, all = 0;
+  if (p < pairs) {
+    for (int q = 0; q < pairs; q++) {
+      bool equal = ids[q] == ids[p];
+      before += ids[q] < ids[p] || (equal && q < p);
+      same += equal && q < p;
+      all += equal;
+    }
+    a.list[before] = p;
+  }
+  bool starts_item = p < pairs && same % a.tile == 0;
+  if (p < 256) starts[p] = starts_item;
+  sync_block();
+  if (starts_item) {
+    int item = 0;
+    for (int q = 0; q < pairs; q++) item += starts[q] && (ids[q] < ids[p] || (ids[q] == ids[p] && q < p));
+    a.items[item] = {ids[p], before, min_i(a.tile, all - same)};
+  }
+  if (p == 0) {
+    int n = 0;
+    for (int q = 0; q < pairs; q++) n += starts[q];
+    a.counts[0] = n;
+  }
+}

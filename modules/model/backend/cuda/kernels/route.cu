@@ -63,11 +63,12 @@ KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first cho
   for (int k = lane; k < a.active; k += 32) w[k] = w[k] / sum * a.scale;
 }
 
-// route_few: up to 32 rows and 256 experts in one block, a warp a row with its scores in registers; then the plan that
+// route_few: up to 32 rows, 256 choices and 256 experts in one block, a warp a row with its scores in registers; then the plan that
 // Experts needs.
 struct RoutePlanArgs { RouteArgs r; PlanArgs p; };
 static_assert(sizeof(RoutePlanArgs) == 120, "mirrored in args.go");
 KERNEL(route_few, RoutePlanArgs, 1024) {
+  SHARED int ids[256];
   wait_previous();
   allow_next();
   const RouteArgs& r = a.r;
@@ -105,11 +106,11 @@ KERNEL(route_few, RoutePlanArgs, 1024) {
       v = shfl_f(v, id % 32);
       sum += v;
       if (lane == k) mine = v;
-      if (lane == 0) r.ids[(u64)row * r.active + k] = id;
+      if (lane == 0) r.ids[(u64)row * r.active + k] = ids[row * r.active + k] = id;
     }
     sum = max_f(sum, 1.0f / 16384);
     if (lane < r.active) r.weights[(u64)row * r.active + lane] = mine / sum * r.scale;
   }
   sync_block();
-  plan<1024>(a.p);
+  plan_few(a.p, ids, r.step->rows * r.active);
 }

@@ -137,7 +137,7 @@ KERNEL(top_parts, TopArgs, 512) {
 }
 
 KERNEL(top_merge, TopArgs, 1024) { // a block a query
-  SHARED u64 keys[TOP_PARTS * TOP_COUNT], best[TOP_COUNT];
+  SHARED u64 best[TOP_PARTS * TOP_COUNT];
   wait_previous();
   allow_next();
   int tid = threadIdx.x, total = 0;
@@ -150,18 +150,15 @@ KERNEL(top_merge, TopArgs, 1024) { // a block a query
     max_adj = max_f(max_adj, parts[p].max_adj);
     total += parts[p].allowed;
   }
-  for (int i = tid; i < TOP_PARTS * TOP_COUNT; i += 1024) keys[i] = i % TOP_COUNT < parts[i / TOP_COUNT].kept ? parts[i / TOP_COUNT].best[i % TOP_COUNT] : 0;
-  if (tid < TOP_COUNT) best[tid] = 0;
+  for (int i = tid; i < TOP_PARTS * TOP_COUNT; i += 1024) best[i] = i % TOP_COUNT < parts[i / TOP_COUNT].kept ? parts[i / TOP_COUNT].best[i % TOP_COUNT] : 0;
   sync_block();
   int want = min_i(TOP_COUNT, total);
-  keep_best<1024>(keys, TOP_PARTS * TOP_COUNT, want, best);
-  for (int n = 2; n <= 128; n *= 2) // bitonic, descending
+  for (int n = 2; n <= TOP_PARTS * TOP_COUNT; n *= 2) // bitonic, descending
     for (int s = n / 2; s; s /= 2) {
-      int i = tid, j = tid ^ s;
-      if (i < 128 && j > i) {
-        bool down = !(i & n);
+      UNROLL for (int h = 0; h < 2; h++) {
+        int p = tid + 1024 * h, i = 2 * p - (p & (s - 1)), j = i + s; // the p-th pair s apart
         u64 x = best[i], y = best[j];
-        if (down ? x < y : x > y) { best[i] = y; best[j] = x; }
+        if (i & n ? x > y : x < y) { best[i] = y; best[j] = x; }
       }
       sync_block();
     }
