@@ -17,19 +17,32 @@ type acts struct {
 	qk    []int8    // (n, cols): blocks of 256
 	qkd   []float32 // (n, cols/256)
 	qksum []int16   // (n, cols/16)
+
+	// The same by block, for tiles: see panel.
+	pf       []float32
+	p8       []int8
+	p8d      []float32
+	p8s      []int32
+	pk       []int8
+	pkd      []float32
+	pks      []int16
+	pk2, pk4 []int16
+	pkiq     []int32
 }
 
 // scratch is memory that operations reuse from step to step.
 type scratch struct {
 	x, qlat, h acts
+	picked     acts // activations in the order of their experts
 	tmp        [8][]float32
 	rows       [][]byte
 }
 
 func (s *scratch) bytes() int64 {
 	n := 0
-	for _, a := range []*acts{&s.x, &s.qlat, &s.h} {
+	for _, a := range []*acts{&s.x, &s.qlat, &s.h, &s.picked} {
 		n += cap(a.q8) + 4*cap(a.q8d) + cap(a.qk) + 4*cap(a.qkd) + 2*cap(a.qksum)
+		n += 4*cap(a.pf) + cap(a.p8) + 4*cap(a.p8d) + 4*cap(a.p8s) + cap(a.pk) + 4*cap(a.pkd) + 2*(cap(a.pks)+cap(a.pk2)+cap(a.pk4)) + 4*cap(a.pkiq)
 	}
 	for _, t := range s.tmp {
 		n += 4 * cap(t)
@@ -50,6 +63,7 @@ func grow[T any](p *[]T, n int) []T {
 func (a *acts) set(f []float32, n, cols int) *acts {
 	a.n, a.cols, a.f = n, cols, f[:n*cols]
 	a.q8, a.qk = a.q8[:0], a.qk[:0]
+	a.pf, a.p8, a.pk = a.pf[:0], a.p8[:0], a.pk[:0]
 	return a
 }
 
@@ -81,7 +95,9 @@ func quantizeQ8_0(q []int8, d, x []float32) {
 	for blk := 0; blk < len(q); blk += 32 {
 		a := float32(0)
 		for _, v := range x[blk : blk+32] {
-			a = max(a, float32(math.Abs(float64(v))))
+			if m := abs(v); m > a {
+				a = m
+			}
 		}
 		scale, inv := a/127, float32(0)
 		if scale != 0 {
@@ -99,7 +115,7 @@ func quantizeQ8_K(q []int8, d []float32, sums []int16, x []float32) {
 	for blk := 0; blk < len(q); blk += 256 {
 		a, ext := float32(0), float32(0)
 		for _, v := range x[blk : blk+256] {
-			if m := float32(math.Abs(float64(v))); m > a {
+			if m := abs(v); m > a {
 				a, ext = m, v
 			}
 		}
@@ -122,5 +138,8 @@ func quantizeQ8_K(q []int8, d []float32, sums []int16, x []float32) {
 	}
 }
 
-// roundInt8 rounds half to even and clamps.
-func roundInt8(v float32) int8 { return int8(min(max(math.RoundToEven(float64(v)), -128), 127)) }
+// roundInt8 rounds half to even and clamps. Adding 1.5·2^23 leaves no bits below the unit, so the addition rounds.
+func roundInt8(v float32) int8 {
+	const magic = 3 << 22
+	return int8(min(max(v+magic-magic, -128), 127))
+}

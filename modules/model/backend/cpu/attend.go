@@ -15,7 +15,12 @@ func (b *Backend) Attend(a backend.AttendArgs) {
 	sh, kind := &b.sh, b.ropeKind(a.Layer)
 	d, sinks := sh.HeadDim, b.weight(a.Sinks).vec()
 	scale := float32(1 / math.Sqrt(float64(d)))
+	fast := b.variant.scores != nil && d%64 == 0
 	for i := range b.step.Rows {
+		if fast {
+			b.fastAttend(a, i, sinks, scale)
+			continue
+		}
 		rows := b.visibleRows(a, i)
 		kv := grow(&b.tmp[0], len(rows)*d)
 		b.pool.span(len(rows), 16, func(lo, hi int) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/ds4-go/ds4/modules/gguf"
@@ -23,6 +24,9 @@ type Backend struct {
 	lim  backend.Limits
 	opt  Options
 	pool *pool
+
+	variant *variant
+	mem     sync.Pool // of *threadMem
 
 	bufs    []buffer
 	weights []weight
@@ -59,7 +63,13 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 	if opt.Threads <= 0 {
 		opt.Threads = runtime.GOMAXPROCS(0)
 	}
-	return &Backend{sh: sh, lim: lim, opt: opt, pool: newPool(opt.Threads)}, nil
+	v, err := pick(opt.Variant)
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{sh: sh, lim: lim, opt: opt, variant: v, pool: newPool(opt.Threads)}
+	b.mem.New = func() any { return new(threadMem) }
+	return b, nil
 }
 
 // Bind keeps data where it is. Errors: a type without kernels, a size that does not fit the dimensions.
@@ -122,7 +132,7 @@ func (b *Backend) Memory() backend.Memory {
 	for i := range b.bufs {
 		m.Uses = append(m.Uses, backend.Use{Name: b.bufs[i].name, Bytes: int64(len(b.bufs[i].data))})
 	}
-	m.Uses = append(m.Uses, backend.Use{Name: "scratch", Bytes: b.scratch.bytes()})
+	m.Uses = append(m.Uses, backend.Use{Name: "scratch", Bytes: b.bytes()})
 	return m
 }
 

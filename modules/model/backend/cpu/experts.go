@@ -13,6 +13,9 @@ func (b *Backend) Experts(a backend.ExpertsArgs) {
 	n, k, f, d := len(b.step.Rows), b.sh.ActiveExps, b.sh.ExpertDim, b.sh.Embd
 	gate, up, down := b.weight(a.Gate), b.weight(a.Up), b.weight(a.Down)
 	ids, weights := view[int32](b.bufs[a.IDs.ID-1].data), b.all(a.Weights, n)
+	if b.fastExperts(a, ids, weights) {
+		return
+	}
 
 	x := b.x.set(b.all(a.X, n), n, d)
 	b.need(x, gate.typ)

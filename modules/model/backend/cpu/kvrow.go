@@ -43,9 +43,16 @@ func unpackKV(dst []float32, p []byte, rope int) {
 	n := len(dst) - rope
 	exps := p[n+2*rope:]
 	for blk := 0; blk < n; blk += backend.FP8Block {
-		scale := float32(math.Ldexp(1, int(int8(exps[blk/backend.FP8Block]))))
-		for i := blk; i < blk+backend.FP8Block; i++ {
-			dst[i] = round16(fp8(p[i]) * scale)
+		e := int(int8(exps[blk/backend.FP8Block]))
+		scale := float32(math.Ldexp(1, e))
+		if in, out := p[blk:blk+backend.FP8Block], dst[blk:blk+backend.FP8Block]; e >= -15 && e <= 7 {
+			for i, c := range in { // every product is an f16
+				out[i] = fp8Table[c] * scale
+			}
+		} else {
+			for i, c := range in {
+				out[i] = round16(fp8Table[c] * scale)
+			}
 		}
 	}
 	for i := range rope {
@@ -53,13 +60,17 @@ func unpackKV(dst []float32, p []byte, rope int) {
 	}
 }
 
-// fp8 decodes one E4M3 byte; the two NaN codes, which no writer makes, read as 448.
-func fp8(c byte) float32 {
-	if c&0x7f == 0x7f {
-		c--
+// fp8Table decodes E4M3; the two NaN codes, which no writer makes, read as 448.
+var fp8Table = func() (t [256]float32) {
+	for i := range t {
+		c := byte(i)
+		if c&0x7f == 0x7f {
+			c--
+		}
+		t[i] = gguf.E4M3ToFloat32(c)
 	}
-	return gguf.E4M3ToFloat32(c)
-}
+	return t
+}()
 
 // hadamard is the Walsh–Hadamard transform of IndexDim values in natural order, normalised.
 func hadamard(x []float32) {

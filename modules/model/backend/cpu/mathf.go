@@ -13,6 +13,9 @@ func log1p(x float32) float32 { return float32(math.Log1p(float64(x))) }
 func log2(x float32) float32  { return float32(math.Log2(float64(x))) }
 func sqrt(x float32) float32  { return float32(math.Sqrt(float64(x))) }
 
+// abs clears the sign bit.
+func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
+
 // sigmoid in the two-branch form that never overflows.
 func sigmoid(x float32) float32 {
 	if x >= 0 {

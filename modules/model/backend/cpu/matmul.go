@@ -11,6 +11,9 @@ const rowPiece = 16
 
 // matmul multiplies weight rows row0 … row0+rows−1 with every activation row: out[i·stride+r] = W[row0+r]·x[i].
 func (b *Backend) matmul(out []float32, stride int, w *weight, row0, rows int, x *acts) {
+	if b.tiled(out, stride, w, row0, rows, x) {
+		return
+	}
 	b.need(x, w.typ)
 	b.pool.span(rows, rowPiece, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
