@@ -20,8 +20,15 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(childRole); role != "" {
-		child(strings.Split(role, "|"))
+	switch role := strings.Split(os.Getenv(childRole), "|"); {
+	case role[0] == "engine":
+		if err := restoring(role[1], Format(number(role[2]))); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case role[0] != "":
+		child(role)
 	}
 	os.Exit(m.Run())
 }
