@@ -1,0 +1,56 @@
+package metal
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+)
+
+// Buffer is memory that CPU and GPU share. The CPU may touch it while no command buffer that uses it is running. It lives
+// until Release; the memory of a wrapped one stays the caller's.
+type Buffer struct {
+	buf id
+	mem []byte
+}
+
+// Storage mode shared, hazard tracking untracked: order is kept by barriers alone.
+const (
+	resourceUntracked = 1 << 8
+	resourceOptions   = resourceUntracked
+)
+
+// NewBuffer takes n bytes of zeroed shared memory. Error: ErrMemory.
+func (d *Device) NewBuffer(n int) (*Buffer, error) {
+	if n <= 0 {
+		return nil, fmt.Errorf("metal: buffer: want at least 1 byte, got %d", n)
+	}
+	b := d.dev.sendID(selNewBuffer, uintptr(n), resourceOptions)
+	if b == 0 {
+		return nil, fmt.Errorf("metal: buffer of %d bytes: %w", n, ErrMemory)
+	}
+	return &Buffer{b, unsafe.Slice((*byte)(pointer(b.send(selContents))), n)}, nil
+}
+
+// Wrap makes a buffer of memory that is already there, without a copy: whole pages, neither moved nor unmapped before
+// Release — a memory map. Read-only maps may be wrapped, and must not be written by a kernel. Error: ErrMemory, or memory
+// that is not whole pages.
+func (d *Device) Wrap(mem []byte) (*Buffer, error) {
+	p, page := uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(os.Getpagesize())
+	if len(mem) == 0 || p%page != 0 || uintptr(len(mem))%page != 0 {
+		return nil, fmt.Errorf("metal: wrap: want whole pages of %d bytes, got %d bytes at %#x", page, len(mem), p)
+	}
+	b := d.dev.sendID(selNewBufferNoCopy, uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(len(mem)), resourceOptions, 0)
+	if b == 0 {
+		return nil, fmt.Errorf("metal: wrap %d bytes: %w", len(mem), ErrMemory)
+	}
+	return &Buffer{b, mem}, nil
+}
+
+// Bytes is the buffer's memory.
+func (b *Buffer) Bytes() []byte { return b.mem }
+
+// Release drops the buffer.
+func (b *Buffer) Release() {
+	b.buf.release()
+	b.buf, b.mem = 0, nil
+}

@@ -1,0 +1,8 @@
+//go:build arm64
+
+package metal
+
+const (
+	objcPath  = "/usr/lib/libobjc.A.dylib"
+	metalPath = "/System/Library/Frameworks/Metal.framework/Metal"
+)
