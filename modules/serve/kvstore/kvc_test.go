@@ -277,11 +277,13 @@ func TestManage(t *testing.T) {
 	if len(list) != 5 || list[0].Kind != "checkpoint" || list[4].Kind != "block" {
 		t.Fatalf("want 2 checkpoints, then 3 blocks, got %+v", list)
 	}
-	s.Verify(false, func(i Info, err error) {
+	if err := s.Verify(t.Context(), false, func(i Info, err error) {
 		if err != nil {
 			t.Errorf("%s: %v", i.Name, err)
 		}
-	})
+	}); err != nil {
+		t.Error(err)
+	}
 	if _, err := s.Find(list[0].Name[:12]); err != nil {
 		t.Error(err)
 	}

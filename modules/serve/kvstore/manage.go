@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -160,20 +161,25 @@ func (s *Store) withKVC(name string, f func(*kvc) error) error {
 	return f(k)
 }
 
-// Verify reads every file whole and tells what it found, nil for a sound one. With remove, damaged ones are quarantined.
-func (s *Store) Verify(remove bool, visit func(Info, error)) {
+// Verify reads every file whole and tells what it found, nil for a sound one. With remove, damaged ones are quarantined. The
+// error is the context's.
+func (s *Store) Verify(ctx context.Context, remove bool, visit func(Info, error)) error {
 	s.mu.Lock()
 	entries := s.catalog.sorted()
 	s.mu.Unlock()
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("kvstore: verify: %w", err)
+		}
 		s.mu.Lock()
 		i := s.info(e)
 		s.mu.Unlock()
 		err := s.verify(e)
-		if visit(i, err); err != nil && remove {
+		if visit(i, err); err != nil && remove && e.kind != kindBad {
 			s.dismiss(e, err)
 		}
 	}
+	return nil
 }
 
 func (s *Store) verify(e *entry) error {
@@ -256,9 +262,10 @@ func (s *Store) Remove(name string) (bytes int64, err error) {
 	return bytes, err
 }
 
-// Export writes a checkpoint as a KVC file, and returns its name. text is what the tokens spell; nil: what was saved with them. The
-// store must know the shape. Logits that were not saved are written as zeros: whoever loads the file evaluates a token first.
-func (s *Store) Export(name string, text []byte, to Blobs) (string, error) {
+// Export writes a checkpoint as a KVC file, and returns its name. Its text is what was saved with it, else what spell makes of the
+// tokens; spell may be nil. The store must know the shape. Logits that were not saved are written as zeros: whoever loads the
+// file must evaluate a token before it samples one.
+func (s *Store) Export(name string, spell func(tokens []int32) ([]byte, error), to Blobs) (string, error) {
 	if s.rows == nil {
 		return "", errors.New("kvstore: export: want a shape, got none")
 	}
@@ -278,8 +285,11 @@ func (s *Store) Export(name string, text []byte, to Blobs) (string, error) {
 		return "", fmt.Errorf("kvstore: %s: %w", e.name, err)
 	}
 	defer h.Close(Unused)
-	if text == nil {
-		text = h.tail.text
+	text := h.tail.text
+	if len(text) == 0 && spell != nil {
+		if text, err = spell(h.Tokens); err != nil {
+			return "", err
+		}
 	}
 	if len(text) == 0 {
 		return "", fmt.Errorf("kvstore: %s: want the text of the tokens, but none was saved", e.name)
