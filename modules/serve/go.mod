@@ -1,15 +1,30 @@
 module github.com/ds4-go/ds4/modules/serve
 
-go 1.26
+go 1.26.0
 
 require (
-	github.com/ds4-go/ds4/modules/model v0.1.0
 	github.com/ds4-go/ds4/modules/gguf v0.1.0
-	github.com/ds4-go/ds4/modules/metal v0.1.0
+	github.com/ds4-go/ds4/modules/model v0.1.0
+	github.com/julienschmidt/httprouter v1.3.0
+	github.com/prometheus/client_golang v1.25.0
+	github.com/rs/zerolog v1.35.1
+)
+
+require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/mattn/go-colorable v0.1.14 // indirect
+	github.com/mattn/go-isatty v0.0.20 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
 )
 
 replace (
-	github.com/ds4-go/ds4/modules/model => ../model
 	github.com/ds4-go/ds4/modules/gguf => ../gguf
 	github.com/ds4-go/ds4/modules/metal => ../metal
+	github.com/ds4-go/ds4/modules/model => ../model
 )
