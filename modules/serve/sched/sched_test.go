@@ -176,7 +176,7 @@ func TestPrefixes(t *testing.T) {
 // TestTurnEnd: after a turn, the next one begins behind its end, and at once.
 func TestTurnEnd(t *testing.T) {
 	e := servetest.NewEngine(tok, servetest.Limits())
-	e.Script = func(string) []string { return []string{"an", "swer"} }
+	e.Script = func(string) []string { return []string{" xy", "z"} }
 	s := newScheduler(t, e, sched.Config{MinSnapshot: 1})
 	req := request("question", 50)
 	req.TurnEnd = tok.Special().EOS
