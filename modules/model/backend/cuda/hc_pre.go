@@ -29,7 +29,7 @@ func (b *Backend) fold(fn backend.Weight, hc backend.Buf, which int32, p hcPreAr
 		k, m.y, m.mix = kHCPostMix, b.base(post.Y), b.base(post.Mix)
 	}
 	b.launchPost()
-	launch(b, k, (d/64+3)/4, (n+7)/8, 1, 128, 0, m)
+	launch(b, k, (d/32+3)/4, (n+7)/8, 1, 128, 0, m)
 	p.step, p.part, p.hc, p.f = b.scr.step, b.scr.hcPart, b.base(hc), b.scr.x
 	p.d, p.rounds, p.which, p.eps, p.hcEps = int32(d), int32(b.sh.SinkhornRounds), which, b.sh.RMSEps, b.sh.HCEps
 	split := 1

@@ -11,8 +11,8 @@ func (b *Backend) route(a backend.RouteArgs) {
 	b.matmul(product{w: [4]backend.Weight{a.Gate}, out: [4]addr{b.scr.routeLogits}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
 	r := routeArgs{step: b.scr.step, logits: b.scr.routeLogits, bias: b.vector(a.Bias), table: b.vector(a.Table),
 		ids: b.base(a.IDs), weights: b.base(a.Weights), experts: int32(b.sh.Experts), active: int32(b.sh.ActiveExps), scale: b.sh.ExpertScale}
-	if n := b.bound.rows; n <= fewTokens && n*b.sh.ActiveExps <= 256 && b.sh.Experts <= 256 && b.sh.ActiveExps <= 32 {
-		launch(b, kRouteFew, 1, 1, 1, 1024, 0, routePlanArgs{r, b.plan(a.IDs, planTokens)})
+	if n := b.bound.rows; n <= rowTokens && n*b.sh.ActiveExps <= 256 && b.sh.Experts <= 256 && b.sh.ActiveExps <= 32 {
+		launch(b, kRouteFew, 1, 1, 1, 256, 0, routePlanArgs{r, b.plan(a.IDs, planTokens)})
 		b.made.plan = a.IDs.ID
 	} else {
 		launch(b, kRoute, b.bound.rows, 1, 1, 128, 0, r)

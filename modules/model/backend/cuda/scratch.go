@@ -91,7 +91,7 @@ func (s *scratch) plan(sh *backend.Shape, l *backend.Limits) []scratchUse {
 	}
 	add("step", int64(blockBytes(l)), &s.step)
 	add("rope", rows*2*int64(sh.RopeDim)*4, &s.ropes)
-	add("hc", d/64*max(rows, outs)*32*4, &s.hcPart)
+	add("hc", d/32*max(rows, outs)*32*4, &s.hcPart)
 	forms(&s.x, rows*d, true, true, true)
 	add("qkv", rows*(rq+hd)*4, &s.qkvRaw)
 	forms(&s.latent, rows*rq, true, false, true)

@@ -31,6 +31,7 @@ static_assert(sizeof(ExpertsArgs) == 104, "mirrored in args.go");
 template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
   const int TW = GATED ? 2 : 4, PER = GATED ? 4 : 2; // row tiles of a work; tiles of a warp in flight
   SHARED u32 table[W::TABLE ? 256 * 32 : 1];
+  SHARED float ups[GATED ? 256 : 1];
   float* part = (float*)dynamic_shared; // (unit, 128)
   if (W::TABLE) copy_table<512>(table, a.table);
   wait_previous();
@@ -38,13 +39,16 @@ template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
   int runs = a.k / 256, half = TW * runs, units = GATED ? 2 * half : half, tiles = a.m / 16, groups = tiles / TW, lane = lane_id();
   int works = a.counts[0] * groups, stride = gridDim.x;
   W w[PER];
-  struct Work { Item item; int tile; GlobalB<1> b; };
+  struct Work { Item item; int tile, pair; float weight; GlobalB<1> b; }; // pair and weight: of the result this thread stores
+  int o = threadIdx.x % 128, store_tile = threadIdx.x / 128 % TW, n = 2 * (o % 4) + (o / 32 & 1);
   auto find = [&](Work& k, int work) {
     if (work >= works) return;
     k.item = a.items[work / groups];
     k.tile = work % groups * TW;
     k.b.q = a.q; k.b.d = a.d; k.b.cols = a.k; k.b.tokens = k.item.count; k.b.last = 7;
-    k.b.prepare([&](int n) { return a.list[k.item.first + n] / a.share; });
+    k.b.prepare([&](int i) { return a.list[k.item.first + i] / a.share; });
+    k.pair = a.list[k.item.first + min_i(n, k.item.count - 1)];
+    k.weight = GATED ? a.weights[k.pair] : 0.0f;
   };
   auto fetch = [&](W& f, const Work& k, int work, int u) {
     if (work >= works || u >= units) return;
@@ -71,14 +75,19 @@ template <class W, bool GATED> DEV void experts_few(const ExpertsArgs& a) {
         else fetch(w[p], next, work + stride, warp_id() + 16 * p);
       }
     sync_block();
-    int o = threadIdx.x % 128, tile = threadIdx.x / 128, l = o % 32, j = o / 32, n = 2 * (l % 4) + (j & 1);
-    if (tile < TW && n < now.item.count) {
-      int pair = a.list[now.item.first + n], row = 16 * (now.tile + tile) + l / 4 + 8 * (j / 2);
-      float g = 0, up = 0;
-      for (int r = 0; r < runs; r++) g += part[(tile * runs + r) * 128 + o];
-      if (GATED)
-        for (int r = 0; r < runs; r++) up += part[(half + tile * runs + r) * 128 + o];
-      a.out[(u64)pair * a.m + row] = GATED ? swiglu(g, up, a.clamp) * a.weights[pair] : g;
+    bool mine = n < now.item.count;
+    float sum = 0; // of gate in the first threads, of up in the others
+    if (mine) {
+      const float* p = part + ((GATED && threadIdx.x >= 128 * TW ? half : 0) + store_tile * runs) * 128 + o;
+      for (int r = 0; r < runs; r++) sum += p[r * 128];
+    }
+    if (GATED) {
+      if (mine && threadIdx.x >= 128 * TW) ups[threadIdx.x - 128 * TW] = sum;
+      sync_block();
+    }
+    if (mine && threadIdx.x < 128 * TW) {
+      int row = 16 * (now.tile + store_tile) + o % 32 / 4 + 8 * (o / 64);
+      a.out[(u64)now.pair * a.m + row] = GATED ? swiglu(sum, ups[GATED ? threadIdx.x : 0], a.clamp) * now.weight : sum;
     }
     sync_block();
     now = next;

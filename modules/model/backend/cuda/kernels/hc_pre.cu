@@ -1,6 +1,6 @@
 // HCPre folds the four residual streams into the single row that a sublayer reads, and norms it.
 //
-// hc_mix multiplies slices of the streams (64 columns of each) with the control matrix: a warp holds a slice of eight rows in
+// hc_mix multiplies slices of the streams (32 columns of each) with the control matrix: a warp holds a slice of eight rows in
 // registers, scaled by a power of two of its own and split into f16 pairs, so that no stream is too large or too small.
 // hc_pre adds the slices in order and does everything that needs the whole row. hc_post_mix is HCPost before it, for the
 // streams of the same slice: what it writes, it mixes.
@@ -15,11 +15,11 @@ struct HCMixArgs {
 };
 static_assert(sizeof(HCMixArgs) == 64, "mirrored in args.go");
 
-// A slice in a lane of row g: x[j] are eight columns of stream j/2.
-DEV int slice_at(int d, int slice, int j) { return (j / 2) * d + 64 * slice + 32 * (j % 2) + 8 * (lane_id() % 4); }
+// A slice in a lane of row g: x[j] are eight columns of stream j.
+DEV int slice_at(int d, int slice, int j) { return j * d + 32 * slice + 8 * (lane_id() % 4); }
 
-DEV void load_control(uint4 (&w)[8][2][2], const HCMixArgs& a, int slice) {
-  UNROLL for (int j = 0; j < 8; j++)
+DEV void load_control(uint4 (&w)[4][2][2], const HCMixArgs& a, int slice) {
+  UNROLL for (int j = 0; j < 4; j++)
     UNROLL for (int mt = 0; mt < 2; mt++)
       UNROLL for (int h = 0; h < 2; h++) {
         int r = min_i(16 * mt + 8 * h + lane_id() / 4, a.n - 1);
@@ -35,10 +35,10 @@ DEV void load_control(uint4 (&w)[8][2][2], const HCMixArgs& a, int slice) {
 }
 
 // mix_slice: part is (slice, row, 32): n products, and the sum of squares in the last place.
-DEV void mix_slice(const HCMixArgs& a, const float (&x)[8][8], const uint4 (&w)[8][2][2], int slice, int count) {
+DEV void mix_slice(const HCMixArgs& a, const float (&x)[4][8], const uint4 (&w)[4][2][2], int slice, int count) {
   int row = blockIdx.y * 8 + lane_id() / 4, t = lane_id() % 4;
   float m = 0, squares = 0;
-  UNROLL for (int j = 0; j < 8; j++)
+  UNROLL for (int j = 0; j < 4; j++)
     UNROLL for (int i = 0; i < 8; i++) {
       m = max_f(m, abs_f(x[j][i]));
       squares = fma_rn(x[j][i], x[j][i], squares);
@@ -49,7 +49,7 @@ DEV void mix_slice(const HCMixArgs& a, const float (&x)[8][8], const uint4 (&w)[
   squares += shfl_xor_f(squares, 2);
   int e = m > 1e-30f ? block_exponent(m) : 0;
   float inv = pow2(-e), scale = pow2(e), c[2][4] = {};
-  UNROLL for (int j = 0; j < 8; j++) {
+  UNROLL for (int j = 0; j < 4; j++) {
     u32 hi[4], lo[4];
     UNROLL for (int i = 0; i < 4; i++) {
       float u = x[j][2 * i] * inv, v = x[j][2 * i + 1] * inv;
@@ -76,8 +76,8 @@ DEV void mix_slice(const HCMixArgs& a, const float (&x)[8][8], const uint4 (&w)[
 
 KERNEL(hc_mix, HCMixArgs, 128) {
   int slice = blockIdx.x * 4 + warp_id();
-  bool on = 64 * slice < a.d;
-  uint4 w[8][2][2];
+  bool on = 32 * slice < a.d;
+  uint4 w[4][2][2];
   load_control(w, a, on ? slice : 0);
   wait_previous();
   allow_next();
@@ -85,41 +85,39 @@ KERNEL(hc_mix, HCMixArgs, 128) {
   if ((int)blockIdx.y * 8 >= count || !on) return;
   int src = min_i(row, count - 1);
   if (a.which == COUNT_OUTS) src = outs_of(a.step)[src];
-  float x[8][8];
-  UNROLL for (int j = 0; j < 8; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
+  float x[4][8];
+  UNROLL for (int j = 0; j < 4; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
   mix_slice(a, x, w, slice, count);
 }
 
 KERNEL(hc_post_mix, HCMixArgs, 128) {
   int slice = blockIdx.x * 4 + warp_id();
-  bool on = 64 * slice < a.d;
-  uint4 w[8][2][2];
+  bool on = 32 * slice < a.d;
+  uint4 w[4][2][2];
   load_control(w, a, on ? slice : 0);
   wait_previous();
   allow_next();
   int count = count_of(a.step, a.which), row = blockIdx.y * 8 + lane_id() / 4, src = min_i(row, count - 1);
   if ((int)blockIdx.y * 8 >= count || !on) return;
-  float x[8][8], m[20];
+  float x[4][8], m[20];
   UNROLL for (int i = 0; i < 20; i += 4) {
     float4 v = *(const float4*)(a.mix + (u64)src * 24 + 4 + i);
     m[i] = v.x; m[i + 1] = v.y; m[i + 2] = v.z; m[i + 3] = v.w;
   }
-  UNROLL for (int j = 0; j < 8; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
-  UNROLL for (int h = 0; h < 2; h++) {
-    float y[8];
-    load8(y, a.y + (u64)src * a.d, slice_at(a.d, slice, h), 1 << 30);
-    UNROLL for (int i = 0; i < 8; i++) {
-      float in[4];
-      UNROLL for (int s = 0; s < 4; s++) in[s] = x[2 * s + h][i];
-      UNROLL for (int t = 0; t < 4; t++) {
-        float v = y[i] * m[t];
-        UNROLL for (int s = 0; s < 4; s++) v += m[4 + 4 * s + t] * in[s];
-        x[2 * t + h][i] = v;
-      }
+  UNROLL for (int j = 0; j < 4; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
+  float y[8];
+  load8(y, a.y + (u64)src * a.d, slice_at(a.d, slice, 0), 1 << 30);
+  UNROLL for (int i = 0; i < 8; i++) {
+    float in[4];
+    UNROLL for (int s = 0; s < 4; s++) in[s] = x[s][i];
+    UNROLL for (int t = 0; t < 4; t++) {
+      float v = y[i] * m[t];
+      UNROLL for (int s = 0; s < 4; s++) v += m[4 + 4 * s + t] * in[s];
+      x[t][i] = v;
     }
   }
   if (row < count)
-    UNROLL for (int j = 0; j < 8; j++) {
+    UNROLL for (int j = 0; j < 4; j++) {
       float* p = a.hc + (u64)row * 4 * a.d + slice_at(a.d, slice, j);
       *(float4*)p = {x[j][0], x[j][1], x[j][2], x[j][3]};
       *(float4*)(p + 4) = {x[j][4], x[j][5], x[j][6], x[j][7]};
@@ -130,7 +128,7 @@ KERNEL(hc_post_mix, HCMixArgs, 128) {
 // sum_slices makes the controls m (n) of one row in shared memory: 16 warps add runs of slices, and the runs meet in order.
 DEV void sum_slices(float* m, const float* part, int row, int count, int n, int d, float eps) {
   SHARED float runs[16][32];
-  int slices = d / 64, per = (slices + 15) / 16, from = warp_id() * per, i = lane_id();
+  int slices = d / 32, per = (slices + 15) / 16, from = warp_id() * per, i = lane_id();
   float s = 0;
   for (int j = from; j < min_i(from + per, slices); j++) s += part[((u64)j * count + row) * 32 + i];
   runs[warp_id()][i] = s;
@@ -144,12 +142,6 @@ DEV void sum_slices(float* m, const float* part, int row, int count, int n, int 
   sync_block();
 }
 
-DEV float quad_sum_ordered(float v, int base, int stride) { // v of four lanes, ascending
-  float s = shfl_f(v, base);
-  UNROLL for (int i = 1; i < 4; i++) s += shfl_f(v, base + i * stride);
-  return s;
-}
-
 struct HCPreArgs {
   const Step* step;
   const float *part, *scale, *base, *norm, *hc;
@@ -160,21 +152,37 @@ struct HCPreArgs {
 };
 static_assert(sizeof(HCPreArgs) == 136, "mirrored in args.go");
 
-// split_control: post, and the 4×4 matrix by Sinkhorn rounds; lanes 0–15 of a warp hold one entry each.
-DEV void split_control(float* mix, const float* m, const HCPreArgs& a) {
-  int i = lane_id();
-  if (i < 4) mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
-  int e = i & 15, r = e & 12, col = e & 3;
-  float c = m[8 + e] * a.scale[2] + a.base[8 + e];
-  float top = max_f(max_f(shfl_f(c, r), shfl_f(c, r + 1)), max_f(shfl_f(c, r + 2), shfl_f(c, r + 3)));
-  c = exp_f(c - top);
-  c = c * (1.0f / quad_sum_ordered(c, r, 1)) + a.hc_eps;
-  c *= 1.0f / (quad_sum_ordered(c, col, 4) + a.hc_eps);
-  for (int k = 1; k < a.rounds; k++) {
-    c *= 1.0f / (quad_sum_ordered(c, r, 1) + a.hc_eps);
-    c *= 1.0f / (quad_sum_ordered(c, col, 4) + a.hc_eps);
+// lines divides every line of c by its sum (and eps): lines start `outer` apart, their elements lie `inner` apart.
+template <int OUTER, int INNER> DEV void lines(float (&c)[16], float eps) {
+  UNROLL for (int l = 0; l < 4; l++) {
+    float s = c[l * OUTER];
+    UNROLL for (int i = 1; i < 4; i++) s += c[l * OUTER + i * INNER];
+    s = 1.0f / (s + eps);
+    UNROLL for (int i = 0; i < 4; i++) c[l * OUTER + i * INNER] *= s;
   }
-  if (i < 16) mix[8 + i] = c;
+}
+
+// split_control: post, and the 4×4 matrix by Sinkhorn rounds. One thread: its sixteen values are independent enough, and
+// nothing need be exchanged.
+DEV void split_control(float* mix, const float* m, const HCPreArgs& a) {
+  float c[16];
+  UNROLL for (int i = 0; i < 4; i++) mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
+  UNROLL for (int i = 0; i < 16; i++) c[i] = m[8 + i] * a.scale[2] + a.base[8 + i];
+  UNROLL for (int r = 0; r < 16; r += 4) {
+    float top = max_f(max_f(c[r], c[r + 1]), max_f(c[r + 2], c[r + 3])), s = 0;
+    UNROLL for (int i = 0; i < 4; i++) {
+      c[r + i] = exp_f(c[r + i] - top);
+      s += c[r + i];
+    }
+    s = 1.0f / s;
+    UNROLL for (int i = 0; i < 4; i++) c[r + i] = c[r + i] * s + a.hc_eps;
+  }
+  lines<1, 4>(c, a.hc_eps); // columns
+  for (int k = 1; k < a.rounds; k++) {
+    lines<4, 1>(c, a.hc_eps);
+    lines<1, 4>(c, a.hc_eps);
+  }
+  UNROLL for (int i = 0; i < 16; i++) mix[8 + i] = c[i];
 }
 
 DEV float pre_weight(float m, float base, const HCPreArgs& a) {
@@ -198,7 +206,7 @@ KERNEL(hc_pre, HCPreArgs, 512) {
   if (!a.head && blockIdx.y == gridDim.y - 1 && warp_id() == 0) {
     float* mix = a.mix + (u64)row * 24;
     if (lane_id() < 4) mix[lane_id()] = pre_weight(m[lane_id()], a.base[lane_id()], a);
-    split_control(mix, m, a);
+    if (lane_id() == 0) split_control(mix, m, a);
   }
   if (blockIdx.y > 0) return;
   float pre[4];

@@ -63,11 +63,11 @@ KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first cho
   for (int k = lane; k < a.active; k += 32) w[k] = w[k] / sum * a.scale;
 }
 
-// route_few: up to 32 rows, 256 choices and 256 experts in one block, a warp a row with its scores in registers; then the plan that
+// route_few: up to 8 rows, 256 choices and 256 experts in one block, a warp a row with its scores in registers; then the plan that
 // Experts needs.
 struct RoutePlanArgs { RouteArgs r; PlanArgs p; };
 static_assert(sizeof(RoutePlanArgs) == 120, "mirrored in args.go");
-KERNEL(route_few, RoutePlanArgs, 1024) {
+KERNEL(route_few, RoutePlanArgs, 256) {
   SHARED int ids[256];
   wait_previous();
   allow_next();

@@ -83,6 +83,19 @@ template <int THREADS> DEV void keep_best(const u64* keys, int n, int want, u64*
   sync_block();
 }
 
+// sort_best sorts runs of 128, descending, in shared memory: bitonic; from is 2, or 128 where runs are bitonic already.
+template <int THREADS> DEV void sort_best(u64* best, int n, int from) {
+  for (int size = from; size <= TOP_COUNT; size *= 2)
+    for (int s = size / 2; s; s /= 2) {
+      for (int p = threadIdx.x; p < n / 2; p += THREADS) {
+        int i = 2 * p - (p & (s - 1)), j = i + s; // the p-th pair s apart
+        u64 x = best[i], y = best[j];
+        if (size < TOP_COUNT && i & size ? x > y : x < y) { best[i] = y; best[j] = x; }
+      }
+      sync_block();
+    }
+}
+
 // top_parts: (part, query). Dynamic shared memory: a key and an adjusted logit for every token of the piece.
 KERNEL(top_parts, TopArgs, 512) {
   wait_previous();
@@ -130,7 +143,12 @@ KERNEL(top_parts, TopArgs, 512) {
   sum_raw = block_sum_d<512>(sum_raw);
   sum_adj = block_sum_d<512>(sum_adj);
   int allowed = (int)block_sum_d<512>(mine), want = min_i(TOP_COUNT, allowed);
-  keep_best<512>(keys, n, want, out->best);
+  SHARED u64 best[TOP_COUNT];
+  if (threadIdx.x < TOP_COUNT) best[threadIdx.x] = 0;
+  sync_block();
+  keep_best<512>(keys, n, want, best);
+  sort_best<512>(best, TOP_COUNT, 2);
+  if (threadIdx.x < TOP_COUNT) out->best[threadIdx.x] = best[threadIdx.x];
   if (threadIdx.x == 0) {
     out->sum_raw = sum_raw; out->sum_adj = sum_adj; out->max_raw = max_raw; out->max_adj = max_adj; out->allowed = allowed; out->kept = want;
   }
@@ -150,18 +168,24 @@ KERNEL(top_merge, TopArgs, 1024) { // a block a query
     max_adj = max_f(max_adj, parts[p].max_adj);
     total += parts[p].allowed;
   }
-  for (int i = tid; i < TOP_PARTS * TOP_COUNT; i += 1024) best[i] = i % TOP_COUNT < parts[i / TOP_COUNT].kept ? parts[i / TOP_COUNT].best[i % TOP_COUNT] : 0;
+  for (int i = tid; i < TOP_PARTS * TOP_COUNT; i += 1024) best[i] = parts[i / TOP_COUNT].kept ? parts[i / TOP_COUNT].best[i % TOP_COUNT] : 0;
   sync_block();
   int want = min_i(TOP_COUNT, total);
-  for (int n = 2; n <= TOP_PARTS * TOP_COUNT; n *= 2) // bitonic, descending
-    for (int s = n / 2; s; s /= 2) {
-      UNROLL for (int h = 0; h < 2; h++) {
-        int p = tid + 1024 * h, i = 2 * p - (p & (s - 1)), j = i + s; // the p-th pair s apart
-        u64 x = best[i], y = best[j];
-        if (i & n ? x > y : x < y) { best[i] = y; best[j] = x; }
+  for (int lists = TOP_PARTS; lists > 1; lists /= 2) { // of two sorted lists, the best 128: pairwise against the other's end
+    u64 kept[2];
+    UNROLL for (int h = 0; h < 2; h++) {
+      int i = tid + 1024 * h, l = i / TOP_COUNT, k = i % TOP_COUNT;
+      if (i < lists / 2 * TOP_COUNT) {
+        u64 x = best[2 * l * TOP_COUNT + k], y = best[(2 * l + 2) * TOP_COUNT - 1 - k];
+        kept[h] = x > y ? x : y;
       }
-      sync_block();
     }
+    sync_block();
+    UNROLL for (int h = 0; h < 2; h++)
+      if (tid + 1024 * h < lists / 2 * TOP_COUNT) best[tid + 1024 * h] = kept[h];
+    sync_block();
+    sort_best<1024>(best, lists / 2 * TOP_COUNT, TOP_COUNT);
+  }
   u8* out = a.top + (u64)blockIdx.x * TOP_BYTES;
   if (tid == 0) {
     double raw = 0, adj = 0;
