@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ds4-go/ds4/cmd/internal/cli"
@@ -55,7 +56,11 @@ func (c *Config) Flags(s *cli.Set) {
 func (c *Config) DeviceFlags(s *cli.Set) {
 	s.Group("device")
 	for _, d := range allNames {
-		s.Set("--"+d, "run on "+deviceNames[d], func() { c.Backend = d })
+		help := "" // a device that this build lacks is understood, and not advertised
+		if slices.Contains(Backends(), d) {
+			help = "run on " + deviceNames[d]
+		}
+		s.Set("--"+d, help, func() { c.Backend = d })
 	}
 	s.String(&c.Backend, "--backend", "NAME", "the same by name: "+strings.Join(Backends(), ", "))
 	s.Int(&c.Threads, "-t, --threads", "N", "CPU threads (all cores)", 1, 1024)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
@@ -34,7 +35,8 @@ func OpenFile(c Config, opts ...gguf.Option) (f *gguf.File, path string, err err
 	case !info.Mode().IsRegular():
 		return nil, path, fmt.Errorf("%s: want a model file, got a %s", path, info.Mode().Type())
 	}
-	f, err = gguf.Open(path, opts...)
+	// Only a file that says it is synthetic profits: in all others an overlap stays an error.
+	f, err = gguf.Open(path, append(slices.Clip(opts), gguf.AllowSharedOffsets())...)
 	if err != nil {
 		return nil, path, about(path, err)
 	}
@@ -58,8 +60,8 @@ func about(path string, err error) error {
 		if errors.As(err, &bad) {
 			return fmt.Errorf("%s: not a GGUF file: want %s, got %s", path, bad.Want, bad.Got)
 		}
-	case errors.Is(err, gguf.ClassTruncated), errors.Is(err, gguf.ClassTensorOutOfFile):
-		return fmt.Errorf("%w; the file is cut short: fetch it again with \"ds4 fetch\"", err)
+	case errors.Is(err, gguf.ErrCorrupt):
+		return fmt.Errorf("%w; the file is cut short or damaged: fetch it again with \"ds4 fetch\"", err)
 	case errors.Is(err, model.ErrNotDS4):
 		return fmt.Errorf("%s: %w; ds4 runs DeepSeek V4 Flash only", path, err)
 	case errors.Is(err, tokenizer.ErrVocab):
