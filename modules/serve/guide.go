@@ -1,0 +1,214 @@
+package serve
+
+import (
+	"slices"
+
+	"github.com/ds4-go/ds4/modules/model/chat"
+	"github.com/ds4-go/ds4/modules/model/tokenizer"
+	"github.com/ds4-go/ds4/modules/serve/sched"
+)
+
+// guide follows the completion of a conversation: it parses what the model writes, and steers where the request or the
+// grammar leaves no choice.
+type guide struct {
+	t       *tokenizer.Tokenizer
+	decoder *tokenizer.Decoder
+	parser  *chat.Parser
+	allowed []uint32 // scratch of masks
+
+	budget    int // tokens of reasoning after which it is ended; 0: none
+	oneCall   bool
+	reasoning int
+	events    []chat.Event
+	calling   bool // a call was begun
+	stopped   bool // after the first of parallel calls
+
+	// force holds the token sequences one of which must follow the reasoning; the first forced tokens of them have come.
+	force  [][]int32
+	forced int
+}
+
+// guideOptions are a request's part of a guide.
+type guideOptions struct {
+	Parser      chat.ParserOptions
+	ThinkBudget int
+	OneCall     bool
+	Force       [][]int32
+}
+
+func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
+	return &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
+		oneCall: o.OneCall, force: slices.Clone(o.Force)}
+}
+
+// Next implements sched.Guide.
+func (g *guide) Next() sched.Constraint {
+	if g.parser.InReasoning() {
+		switch {
+		case g.budget > 0 && g.reasoning >= g.budget:
+			return sched.Constraint{Forced: []int32{g.t.Special().EndThink}}
+		case len(g.force) > 0: // a turn that must call may not end before
+			return sched.Constraint{Mask: g.mask(true, g.t.Special().EOS)}
+		}
+		return sched.Constraint{}
+	}
+	if len(g.force) > 0 {
+		return g.script()
+	}
+	return sched.Constraint{Greedy: g.parser.Structural()}
+}
+
+// script allows the tokens that go on with one of the forced sequences.
+func (g *guide) script() sched.Constraint {
+	var next []int32
+	for _, s := range g.force {
+		if id := s[g.forced]; !slices.Contains(next, id) {
+			next = append(next, id)
+		}
+	}
+	if len(next) == 1 {
+		return sched.Constraint{Forced: next}
+	}
+	return sched.Constraint{Mask: g.mask(false, next...)}
+}
+
+// mask is a mask of the given tokens alone, or of all others.
+func (g *guide) mask(others bool, ids ...int32) []uint32 {
+	if g.allowed == nil {
+		g.allowed = make([]uint32, (g.t.Len()+31)/32)
+	}
+	fill := uint32(0)
+	if others {
+		fill = ^fill
+	}
+	for i := range g.allowed {
+		g.allowed[i] = fill
+	}
+	if rest := g.t.Len() % 32; others && rest > 0 {
+		g.allowed[len(g.allowed)-1] = 1<<rest - 1
+	}
+	for _, id := range ids {
+		g.allowed[id/32] ^= 1 << (id % 32)
+	}
+	return g.allowed
+}
+
+// Accept implements sched.Guide.
+func (g *guide) Accept(id int32) sched.Step {
+	thinking := g.parser.InReasoning()
+	if id == g.t.Special().EOS {
+		return sched.Step{Part: sched.PartEnd, Done: true}
+	}
+	if !thinking && len(g.force) > 0 {
+		g.follow(id)
+	}
+	g.events = g.events[:0]
+	text := g.decoder.Add(id)
+	done := g.take(g.parser.Write(text))
+	part := sched.PartContent
+	switch {
+	case thinking && g.parser.InReasoning():
+		g.reasoning++
+		part = sched.PartReasoning
+	case thinking || g.t.IsSpecial(id):
+		part = sched.PartMarkup
+	case g.calling || g.parser.Structural():
+		part = sched.PartCall
+	}
+	return sched.Step{Events: g.events, Part: part, Done: done}
+}
+
+// follow drops the sequences that id does not go on with; after the last token of one all are done.
+func (g *guide) follow(id int32) {
+	g.force = slices.DeleteFunc(g.force, func(s []int32) bool { return s[g.forced] != id })
+	g.forced++
+	if slices.ContainsFunc(g.force, func(s []int32) bool { return len(s) == g.forced }) {
+		g.force = nil
+	}
+}
+
+// take keeps the events that are to be seen, and says whether the completion is over.
+func (g *guide) take(events []chat.Event) (done bool) {
+	for _, e := range events {
+		if g.stopped {
+			return true
+		}
+		switch e.Kind {
+		case chat.Done:
+			return true
+		case chat.ToolStart:
+			g.calling = true
+		case chat.ToolEnd:
+			g.stopped = g.oneCall
+		}
+		g.events = append(g.events, e)
+	}
+	return g.stopped
+}
+
+// Finish implements sched.Guide.
+func (g *guide) Finish(end chat.End) ([]chat.Event, sched.Outcome) {
+	g.events = g.events[:0]
+	g.take(g.parser.Write(g.decoder.Flush()))
+	events, res := g.parser.Finish(end)
+	g.take(events)
+	if g.oneCall && len(res.Message.ToolCalls) > 0 {
+		res.Message.ToolCalls = res.Message.ToolCalls[:1]
+		res.Finish = chat.FinishToolCalls
+	} else if g.stopped && res.Incomplete == nil && len(res.Message.ToolCalls) == 0 {
+		res.Finish = chat.FinishStop
+	}
+	return g.events, sched.Outcome{Result: res, ReasoningTokens: g.reasoning}
+}
+
+// plainGuide follows a raw continuation: no reasoning, no calls, stop strings only.
+type plainGuide struct {
+	t       *tokenizer.Tokenizer
+	decoder *tokenizer.Decoder
+	stops   *chat.Stops
+	events  []chat.Event
+	text    []byte
+	hit     string
+}
+
+func newPlainGuide(t *tokenizer.Tokenizer, stops []string) *plainGuide {
+	return &plainGuide{t: t, decoder: t.NewDecoder(), stops: chat.NewStops(stops)}
+}
+
+// Next implements sched.Guide.
+func (g *plainGuide) Next() sched.Constraint { return sched.Constraint{} }
+
+// Accept implements sched.Guide.
+func (g *plainGuide) Accept(id int32) sched.Step {
+	if id == g.t.Special().EOS {
+		return sched.Step{Part: sched.PartEnd, Done: true}
+	}
+	g.events = g.events[:0]
+	out, hit, _ := g.stops.Add(g.decoder.Add(id))
+	g.hit = hit
+	g.put(out)
+	return sched.Step{Events: g.events, Part: sched.PartContent, Done: hit != ""}
+}
+
+func (g *plainGuide) put(text string) {
+	if text != "" {
+		g.text = append(g.text, text...)
+		g.events = append(g.events, chat.Event{Kind: chat.Content, Text: text})
+	}
+}
+
+// Finish implements sched.Guide.
+func (g *plainGuide) Finish(end chat.End) ([]chat.Event, sched.Outcome) {
+	g.events = g.events[:0]
+	if g.hit == "" {
+		out, hit, _ := g.stops.Add(g.decoder.Flush())
+		g.hit = hit
+		g.put(out)
+		g.put(g.stops.Flush())
+	}
+	r := chat.Result{Finish: chat.FinishStop, Stop: g.hit, Message: chat.Message{Role: chat.RoleAssistant, Content: string(g.text)}}
+	if end == chat.EndLength && g.hit == "" {
+		r.Finish = chat.FinishLength
+	}
+	return g.events, sched.Outcome{Result: r}
+}

@@ -1,0 +1,220 @@
+package serve
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/ds4-go/ds4/modules/model/chat"
+	"github.com/ds4-go/ds4/modules/serve/wire"
+)
+
+// responseRequest is a request for /v1/responses, with what the answer repeats of it.
+type responseRequest struct {
+	*completion
+	echo      responseEcho
+	input     []json.RawMessage // items of this request
+	store     bool
+	summary   bool // reasoning is shown, as a summary
+	encrypted bool // reasoning is handed out sealed
+	custom    map[string]bool
+	history   []chat.Message // without instructions: what the next request goes on from
+}
+
+// responseEcho is the settings that typed clients expect back.
+type responseEcho struct {
+	Instructions    *string         `json:"instructions"`
+	MaxOutputTokens *int            `json:"max_output_tokens"`
+	Metadata        json.RawMessage `json:"metadata"`
+	ParallelCalls   bool            `json:"parallel_tool_calls"`
+	Previous        *string         `json:"previous_response_id"`
+	Reasoning       json.RawMessage `json:"reasoning"`
+	Store           bool            `json:"store"`
+	Temperature     float32         `json:"temperature"`
+	Text            json.RawMessage `json:"text"`
+	ToolChoice      json.RawMessage `json:"tool_choice"`
+	Tools           json.RawMessage `json:"tools"`
+	TopP            float32         `json:"top_p"`
+	Truncation      string          `json:"truncation"`
+	User            *string         `json:"user"`
+}
+
+// responses is POST /v1/responses.
+func (s *Server) responses(c *call) error {
+	o, err := c.body()
+	if err != nil {
+		return err
+	}
+	q, err := s.readResponse(o)
+	if err != nil {
+		return err
+	}
+	j, err := c.submit(q.completion, "input")
+	if err != nil {
+		return err
+	}
+	if q.stream {
+		return c.streamResponse(j, q)
+	}
+	if err := j.wait(ignore, never); err != nil {
+		return err
+	}
+	r := newResponse(q)
+	r.finish(j, q, s)
+	s.keep(q, j, r)
+	return c.json(http.StatusOK, r)
+}
+
+func (s *Server) readResponse(o wire.Obj) (responseRequest, error) {
+	q := responseRequest{completion: newCompletion(), store: true, custom: map[string]bool{}}
+	q.readModel(o)
+	q.readSampling(o)
+	q.readLimit(o, "max_output_tokens", "max_tokens")
+	o.Strings("stop", &q.stops, maxStops)
+	effort, path := &wire.Node{}, "reasoning.effort"
+	if r, ok := o.Object("reasoning"); ok {
+		effort = r.Get("effort")
+		how := ""
+		r.Choice("summary", &how, "auto", "concise", "detailed", "none")
+		q.summary = how != "" && how != "none"
+	}
+	q.readThinking(o, s.c.Checkpoint, s.c.Ctx, path, effort, true)
+	if t, ok := o.Object("text"); ok {
+		t.Refuse(neutral, "format")
+	}
+	truncation := "disabled"
+	o.Choice("truncation", &truncation, "auto", "disabled") // prompts are never cut; one that is too long is an error
+	o.Refuse(neutral, "conversation", "background", "prompt", "top_logprobs", "max_tool_calls")
+	o.Bool("store", &q.store)
+	var include []string
+	o.Strings("include", &include, 32)
+	for _, name := range include {
+		q.encrypted = q.encrypted || name == "reasoning.encrypted_content"
+	}
+	q.readResponseTools(o)
+	q.readToolChoice(o)
+	q.readEcho(o, truncation)
+	if err := s.readInput(o, &q); err != nil {
+		return q, err
+	}
+	if err := o.Err(); err != nil {
+		return q, err
+	}
+	return q, nil
+}
+
+func (q *responseRequest) readEcho(o wire.Obj, truncation string) {
+	raw := func(key, absent string) json.RawMessage {
+		if n := o.Get(key); n.Kind != wire.Null {
+			return n.Compact(nil)
+		}
+		return json.RawMessage(absent)
+	}
+	text := func(key string) *string {
+		v := ""
+		if o.String(key, &v); v == "" {
+			return nil
+		}
+		return &v
+	}
+	q.echo = responseEcho{Instructions: text("instructions"), Metadata: raw("metadata", "{}"), ParallelCalls: !q.oneCall,
+		Previous: text("previous_response_id"), Reasoning: raw("reasoning", `{"effort":null,"summary":null}`), Store: q.store,
+		Temperature: q.params.Temperature, Text: raw("text", `{"format":{"type":"text"}}`), ToolChoice: raw("tool_choice", `"auto"`),
+		Tools: raw("tools", "[]"), TopP: q.params.TopP, Truncation: truncation, User: text("user")}
+	if q.limit >= 0 {
+		q.echo.MaxOutputTokens = &q.limit
+	}
+}
+
+// hosted are tools that run at the provider. There is no such place here: they are left out, so that a client that
+// declares them by default can be used.
+func hosted(kind string) bool {
+	for _, p := range []string{"web_search", "file_search", "code_interpreter", "image_generation", "computer", "mcp"} {
+		if strings.HasPrefix(kind, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// readResponseTools reads the declarations. A custom tool takes a text: it is a function with one parameter.
+func (q *responseRequest) readResponseTools(o wire.Obj) {
+	items, _ := o.Array("tools")
+	if len(items) > maxTools {
+		o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
+		return
+	}
+	for i := range items {
+		item, ok := o.Item("tools", i, &items[i])
+		if !ok {
+			return
+		}
+		kind := "function"
+		item.String("type", &kind)
+		raw := items[i].Raw
+		switch {
+		case hosted(kind):
+			continue
+		case kind == "custom":
+			name, about := "", ""
+			item.String("name", &name)
+			item.String("description", &about)
+			q.custom[name] = true
+			raw, _ = json.Marshal(map[string]any{"name": name, "description": about, "parameters": customSchema}) // cannot fail
+		case kind != "function":
+			item.Fail("type", "want function or custom, got %q", clip(kind, 40))
+			return
+		}
+		tool, err := chat.ParseTool(raw)
+		if err != nil {
+			item.Fail("name", "%s", err)
+			return
+		}
+		q.tools = append(q.tools, tool)
+	}
+}
+
+var customSchema = map[string]any{"type": "object", "required": []string{"input"},
+	"properties": map[string]any{"input": map[string]string{"type": "string"}}}
+
+// readInput makes messages of instructions, the response that is continued, and the input.
+func (s *Server) readInput(o wire.Obj, q *responseRequest) error {
+	if id := q.echo.Previous; id != nil {
+		old, ok := s.stored.get(*id)
+		if !ok {
+			return &wire.Error{Status: http.StatusBadRequest, Param: "previous_response_id", Code: "previous_response_not_found",
+				Message: "previous_response_id: this server does not have that response (any more); send the whole input"}
+		}
+		q.history = append(q.history, old.history...)
+	}
+	n := o.Get("input")
+	switch n.Kind {
+	case wire.String:
+		q.history = append(q.history, chat.Message{Role: chat.RoleUser, Content: n.Text})
+		item, _ := json.Marshal(map[string]any{"type": "message", "role": "user", "content": []any{map[string]string{"type": "input_text", "text": n.Text}}})
+		q.input = append(q.input, item)
+	case wire.Array:
+		if len(n.Items) > maxMessages {
+			o.Fail("input", "want at most %d items, got %d", maxMessages, len(n.Items))
+			return nil
+		}
+		in := inputReader{s: s, msgs: q.history}
+		for i := range n.Items {
+			item, ok := o.Item("input", i, &n.Items[i])
+			if !ok {
+				return nil
+			}
+			in.item(item)
+			q.input = append(q.input, n.Items[i].Compact(nil))
+		}
+		in.flush()
+		q.history = in.msgs
+	default:
+		o.Fail("input", "want a string or an array, got %s", n.Kind)
+	}
+	q.messages = q.history
+	if q.echo.Instructions != nil {
+		q.messages = append([]chat.Message{{Role: chat.RoleSystem, Content: *q.echo.Instructions}}, q.history...)
+	}
+	return nil
+}
