@@ -109,6 +109,7 @@ func TestDamage(t *testing.T) {
 			} else {
 				b.want(prompt, c.left)
 			}
+			b.Flush()
 			if b.count(Quarantined) != 1 || len(names(t, dir, ".bad")) != 1 {
 				t.Errorf("want one file quarantined, got %d, %v", b.count(Quarantined), names(t, dir, ".bad"))
 			}
@@ -197,4 +198,36 @@ func TestBroken(t *testing.T) {
 	}
 	h.Close(Broken)
 	b.want(prompt, 1000)
+}
+
+// A damaged file is met on the goroutine that a writer, which holds the lock, waits for.
+func TestDamageWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	b := openBox(t, dir, v1)
+	text := []byte("some text")
+	saveCanonical(b, talk(1, 0, 200), Mark{Text: text})
+	flip(t, names(t, dir, ".kv")[0], 54) // in the text
+	f := newFake(b.o.Shape, talk(2, 0, 200))
+	f.gate = make(chan struct{})
+	if err := b.Save(canonicalGate{canonical{f}}, Mark{Text: []byte("another")}); err != nil {
+		t.Fatal(err)
+	}
+	f.gate <- struct{}{} // the writer has the lock, and waits for its page
+	if _, err := b.Lookup(Query{Text: append(text, '!')}); err == nil {
+		t.Error("want a miss")
+	}
+	close(f.gate)
+	b.Flush()
+	if b.count(Quarantined) != 1 || b.count(Stored) != 2 {
+		t.Errorf("want one file quarantined and two stored, got %v", b.events)
+	}
+}
+
+// canonicalGate waits for its gate twice.
+type canonicalGate struct{ canonical }
+
+func (c canonicalGate) ReadPage(i int, dst []byte) error {
+	<-c.gate
+	<-c.gate
+	return c.canonical.ReadPage(i, dst)
 }

@@ -87,7 +87,7 @@ func (s *Store) Lookup(q Query) (*Hit, error) {
 	if s.rows == nil {
 		return nil, &Miss{Why: "store was opened without a model"}
 	}
-	if err := s.refresh(); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+	if err := s.refresh(false); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		return nil, s.missed(&Miss{Why: err.Error()})
 	} // a damaged index is made again at the next save; what we know still holds
 	found, miss := s.candidates(q)
@@ -310,33 +310,54 @@ func (s *Store) readHead(e *entry) (*file, error) {
 	return f, err
 }
 
-// dismiss takes a file out of use that could not be read: damaged ones are quarantined, missing ones forgotten.
+// dismiss takes a file out of use that could not be read. It is out of the catalog at once; a goroutine then quarantines a
+// damaged one and forgets a missing one for all processes. It must not wait for the lock here: the caller may be the engine's goroutine,
+// and the holder of the lock a writer that waits for that one to read a page.
 func (s *Store) dismiss(e *entry, why error) {
 	if !errors.Is(why, ErrCorrupt) && !errors.Is(why, ErrNotFound) {
 		return
 	}
-	err := s.locked(func() error {
+	s.mu.Lock()
+	s.catalog.forget(e)
+	delete(s.touched, e.name)
+	s.waiting++
+	s.mu.Unlock()
+	go func() {
+		if err := s.locked(func() error { return s.expel(e, why) }); err != nil {
+			s.o.Log(Event{Op: Failed, Name: e.name, Err: err})
+		}
+		s.finished()
+	}()
+}
+
+// expel does the rest of dismiss, under the lock. If the file is sound it was written again meanwhile, and stays.
+func (s *Store) expel(e *entry, why error) error {
+	err := s.verify(e)
+	switch {
+	case errors.Is(why, errRefused) && err == nil, errors.Is(err, ErrCorrupt):
+		return s.quarantine(e, why)
+	case errors.Is(err, ErrNotFound):
 		s.mu.Lock()
-		now := s.catalog.entries[e.name]
-		s.mu.Unlock()
-		if now == nil {
-			return nil
-		}
-		if errors.Is(why, ErrCorrupt) {
-			return s.quarantine(now, why)
-		}
-		if b, err := s.o.Blobs.Get(e.name); err == nil { // written meanwhile
-			return b.Close()
-		}
-		s.mu.Lock()
-		s.catalog.forget(now)
+		s.catalog.forget(e)
 		s.mu.Unlock()
 		return s.putIndex()
-	})
-	if err != nil {
-		s.o.Log(Event{Op: Failed, Name: e.name, Err: err})
+	}
+	s.mu.Lock()
+	s.generation = 0 // read the index again
+	s.mu.Unlock()
+	return err
+}
+
+// finished is the end of something that Flush waits for.
+func (s *Store) finished() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting--; s.waiting == 0 {
+		s.idle.Broadcast()
 	}
 }
+
+var errRefused = corrupt("refused by the engine")
 
 // Page fills dst with page i as the engine keeps it in memory. Any goroutine may call it. A block that turns out to be damaged
 // is taken out of use: after the error, another Lookup finds what is left.
@@ -391,7 +412,7 @@ func (h *Hit) Close(o Outcome) {
 	}
 	s.mu.Unlock()
 	if o == Broken {
-		s.dismissName(h.Name, corrupt("refused by the engine"))
+		s.dismissName(h.Name, errRefused)
 	}
 }
 

@@ -179,6 +179,7 @@ func (s *Store) Verify(ctx context.Context, remove bool, visit func(Info, error)
 			s.dismiss(e, err)
 		}
 	}
+	s.Flush()
 	return nil
 }
 

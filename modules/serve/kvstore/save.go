@@ -98,14 +98,12 @@ func (s *Store) do(j job) {
 		ev.Op, ev.Err = Failed, err
 	}
 	s.o.Log(ev)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if ev.Op == Stored {
+		s.mu.Lock()
 		s.stats.Saves++
+		s.mu.Unlock()
 	}
-	if s.waiting--; s.waiting == 0 {
-		s.idle.Broadcast()
-	}
+	s.finished()
 }
 
 // plan is what a save has to write.
@@ -120,7 +118,7 @@ type plan struct {
 func (s *Store) saveBlocks(j job, ev *Event) error {
 	p := plan{tokens: j.src.Tokens()}
 	p.pages, p.end = chain(s.root, p.tokens)
-	if err := s.refresh(); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+	if err := s.refresh(false); err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
 	pinned := s.reserve(&p)

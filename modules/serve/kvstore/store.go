@@ -43,7 +43,8 @@ type Options struct {
 // DefaultBudget is that of --kv-disk-space-mb.
 const DefaultBudget = 4096 << 20
 
-// Store keeps caches. Any goroutine may use it.
+// Store keeps caches. Any goroutine may use it. Lookup, Save and the methods of a Hit never wait for another process, nor for
+// a source: the engine's goroutine may call them.
 type Store struct {
 	o     Options
 	rows  *rows // nil: for managing only
@@ -60,7 +61,7 @@ type Store struct {
 	generation uint64
 	pins       map[string]int
 	touched    map[string]bool // hits that the index file does not know
-	waiting    int             // saves, the one being written included
+	waiting    int             // saves, the one being written included, and dismissals
 	idle       *sync.Cond      // waiting is 0
 	stats      Stats
 }
@@ -117,6 +118,7 @@ func (s *Store) Close(ctx context.Context) error {
 	var err error
 	select {
 	case <-s.done:
+		s.Flush() // damaged files are still being put aside
 	case <-ctx.Done():
 		s.mu.Lock()
 		s.aborted = true
@@ -136,7 +138,7 @@ func (s *Store) hurryUp() {
 	}
 }
 
-// Flush waits until everything queued so far, and since, is written.
+// Flush waits until everything queued so far, and since, is written, and damaged files are put aside.
 func (s *Store) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +169,7 @@ func (s *Store) locked(f func() error) error {
 		return err
 	}
 	defer unlock()
-	err = s.refresh()
+	err = s.refresh(true)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
 		err = s.rebuild(err.Error())
 	}
@@ -177,8 +179,9 @@ func (s *Store) locked(f func() error) error {
 	return f()
 }
 
-// refresh reads the index again if it is not the one that we know.
-func (s *Store) refresh() error {
+// refresh reads the index again if it is not the one that we know. Without the lock only a newer one counts: we may be about
+// to replace the one that is there.
+func (s *Store) refresh(locked bool) error {
 	b, err := s.o.Blobs.Get(indexName)
 	if err != nil {
 		return err
@@ -186,7 +189,7 @@ func (s *Store) refresh() error {
 	defer func() { _ = b.Close() }()
 	generation, err := readGeneration(b)
 	s.mu.Lock()
-	known := s.generation == generation
+	known := s.generation == generation || !locked && s.generation > generation
 	s.mu.Unlock()
 	if err != nil || known {
 		return err
@@ -202,14 +205,16 @@ func (s *Store) refresh() error {
 	if err != nil {
 		return err
 	}
-	s.adopt(generation, entries)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if locked || generation > s.generation {
+		s.adopt(generation, entries)
+	}
 	return nil
 }
 
-// adopt replaces the catalog; hits that were not written yet are kept.
+// adopt replaces the catalog; hits that were not written yet are kept. s.mu is held.
 func (s *Store) adopt(generation uint64, entries map[string]*entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for name := range s.touched {
 		was, is := s.catalog.entries[name], entries[name]
 		if was == nil || is == nil {
@@ -264,7 +269,9 @@ func (s *Store) reconcile() error {
 
 // rebuild makes the index anew.
 func (s *Store) rebuild(why string) error {
+	s.mu.Lock()
 	s.adopt(0, nil)
+	s.mu.Unlock()
 	if _, err := s.survey(); err != nil {
 		return err
 	}
@@ -485,7 +492,9 @@ func (s *Store) Wipe() error {
 				return err
 			}
 		}
+		s.mu.Lock()
 		s.adopt(0, nil)
+		s.mu.Unlock()
 		return s.putIndex()
 	})
 }
