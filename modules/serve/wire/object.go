@@ -201,3 +201,6 @@ func (o Obj) Refuse(same func(*Node) bool, keys ...string) {
 		}
 	}
 }
+
+// NewObj reads the fields of a node that is part of something else. path has a dot at its end, or is empty.
+func NewObj(r *Reader, path string, n *Node) Obj { return Obj{r, path, n} }

@@ -1,0 +1,322 @@
+package constrain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ds4-go/ds4/modules/serve/wire"
+)
+
+// annotations are keywords of a schema that say nothing about what a value may be.
+var annotations = map[string]bool{
+	"$schema": true, "$id": true, "$comment": true, "$defs": true, "definitions": true, "title": true, "description": true, "default": true,
+	"examples": true, "example": true, "deprecated": true, "readOnly": true, "writeOnly": true, "format": true, "strict": true, "discriminator": true,
+}
+
+// maxSchema bounds the instructions of a schema's program.
+const maxSchema = 1 << 18
+
+// Schema is JSON of a schema. It knows type, enum, const, properties, required, additionalProperties, items, minItems,
+// maxItems, minLength, maxLength, anyOf, oneOf, allOf of one, and $ref into the schema itself; a schema with another
+// keyword that restricts values is an error that names it. Properties come in the order of the schema, and only declared
+// ones come where there are any.
+func Schema(raw []byte) (*Grammar, error) {
+	n, err := wire.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	s := &schema{p: &program{}, root: n, refs: map[string]expr{}}
+	s.k = s.p.json()
+	e := s.value(n, "schema")
+	if s.err != nil {
+		return nil, s.err
+	}
+	g := s.p.finish(seq(s.k.space, e))
+	if len(g.code) > maxSchema {
+		return nil, fmt.Errorf("schema: want at most %d steps, got %d", maxSchema, len(g.code))
+	}
+	// behind the white space, something must be allowed
+	if first := newCache(nil, g.code).closure([]thread{{1, 0}}); len(first.threads) == 0 {
+		return nil, fmt.Errorf("schema: allows no value")
+	}
+	return g, nil
+}
+
+type schema struct {
+	p    *program
+	k    kinds
+	root *wire.Node
+	refs map[string]expr
+	err  error
+}
+
+func (s *schema) fail(path, format string, a ...any) expr {
+	if s.err == nil {
+		s.err = fmt.Errorf("%s: %s", path, fmt.Sprintf(format, a...))
+	}
+	return empty
+}
+
+// value is what a schema allows.
+func (s *schema) value(n *wire.Node, path string) expr {
+	if s.err != nil {
+		return empty
+	}
+	switch {
+	case n.Kind == wire.Bool && n.Text == "true":
+		return s.k.value
+	case n.Kind != wire.Object:
+		return s.fail(path, "want an object, got %s", n.Kind)
+	}
+	if len(s.p.rules) > 1<<14 {
+		return s.fail(path, "want a smaller schema")
+	}
+	known := map[string]bool{}
+	use := func(keys ...string) {
+		for _, k := range keys {
+			known[k] = true
+		}
+	}
+	e := s.kind(n, path, use)
+	for _, key := range n.Keys {
+		if !known[key] && !annotations[key] {
+			return s.fail(path+"."+key, "is not supported")
+		}
+	}
+	return e
+}
+
+func (s *schema) kind(n *wire.Node, path string, use func(...string)) expr {
+	for _, key := range []string{"$ref", "const", "enum", "anyOf", "oneOf", "allOf"} {
+		v := n.Get(key)
+		if v.Kind == wire.Null && !hasKey(n, key) {
+			continue
+		}
+		use(key, "type")
+		at := path + "." + key
+		switch key {
+		case "$ref":
+			return s.ref(v, at)
+		case "const":
+			return lit(string(v.Compact(nil)))
+		case "enum":
+			var list []expr
+			for i := range v.Items {
+				list = append(list, lit(string(v.Items[i].Compact(nil))))
+			}
+			if len(list) == 0 {
+				return s.fail(at, "want values")
+			}
+			return alt(list...)
+		}
+		if key == "allOf" && len(v.Items) != 1 {
+			return s.fail(at, "is supported with one schema only")
+		}
+		var list []expr
+		for i := range v.Items {
+			list = append(list, s.value(&v.Items[i], fmt.Sprintf("%s[%d]", at, i)))
+		}
+		if len(list) == 0 {
+			return s.fail(at, "want schemas")
+		}
+		return alt(list...)
+	}
+	return s.typed(n, path, use)
+}
+
+func hasKey(n *wire.Node, key string) bool {
+	for _, k := range n.Keys {
+		if k == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *schema) typed(n *wire.Node, path string, use func(...string)) expr {
+	use("type")
+	t := n.Get("type")
+	switch t.Kind {
+	case wire.String:
+		return s.ofType(t.Text, n, path, use)
+	case wire.Array:
+		var list []expr
+		for i := range t.Items {
+			list = append(list, s.ofType(t.Items[i].Text, n, path, use))
+		}
+		if len(list) > 0 {
+			return alt(list...)
+		}
+	case wire.Null:
+		switch {
+		case hasKey(n, "properties"):
+			return s.object(n, path, use)
+		case hasKey(n, "items"):
+			return s.array(n, path, use)
+		}
+		return s.k.value
+	}
+	return s.fail(path+".type", "want a type or a list of types")
+}
+
+func (s *schema) ofType(t string, n *wire.Node, path string, use func(...string)) expr {
+	switch t {
+	case "object":
+		return s.object(n, path, use)
+	case "array":
+		return s.array(n, path, use)
+	case "string":
+		return s.text(n, path, use)
+	case "integer":
+		return integer()
+	case "number":
+		return number()
+	case "boolean":
+		return alt(lit("true"), lit("false"))
+	case "null":
+		return lit("null")
+	}
+	return s.fail(path+".type", "want object, array, string, integer, number, boolean or null, got %q", t)
+}
+
+// bounds reads two limits; most is -1 where there is none.
+func (s *schema) bounds(n *wire.Node, path, least, most string, use func(...string)) (lo, hi int) {
+	const limit = 4096
+	use(least, most)
+	r := &wire.Reader{}
+	o := wire.NewObj(r, path+".", n)
+	hi = -1
+	o.Int(least, &lo, 0, limit)
+	o.Int(most, &hi, 0, limit)
+	if err := r.Err(); err != nil && s.err == nil {
+		s.err = err
+	}
+	if hi >= 0 && hi < lo {
+		s.fail(path+"."+most, "want at least %d, got %d", lo, hi)
+	}
+	return lo, hi
+}
+
+// times is e from lo to hi times, with something between; hi is -1 where there is no end.
+func times(lo, hi int, e, between expr) expr {
+	next := seq(between, e)
+	more := func(lo, hi int) expr {
+		var list []expr
+		for range lo {
+			list = append(list, next)
+		}
+		if hi < 0 {
+			return seq(append(list, star(next))...)
+		}
+		return seq(append(list, atMost(hi-lo, next))...)
+	}
+	switch {
+	case hi == 0:
+		return empty
+	case hi > 0:
+		hi--
+	}
+	if lo == 0 {
+		return opt(seq(e, more(0, hi)))
+	}
+	return seq(e, more(lo-1, hi))
+}
+
+func (s *schema) text(n *wire.Node, path string, use func(...string)) expr {
+	lo, hi := s.bounds(n, path, "minLength", "maxLength", use)
+	if lo == 0 && hi < 0 {
+		return s.k.str
+	}
+	c, define := s.p.rule()
+	define(char())
+	return seq(lit(`"`), times(lo, hi, c, empty), lit(`"`))
+}
+
+func (s *schema) array(n *wire.Node, path string, use func(...string)) expr {
+	use("items")
+	lo, hi := s.bounds(n, path, "minItems", "maxItems", use)
+	item := s.k.value
+	if hasKey(n, "items") {
+		call, define := s.p.rule()
+		define(s.value(n.Get("items"), path+".items"))
+		item = call
+	}
+	item = seq(item, s.k.space)
+	return seq(lit("["), s.k.space, times(lo, hi, item, seq(lit(","), s.k.space)), lit("]"))
+}
+
+// object is an object with the declared properties, in order. What follows a property depends only on whether a comma is
+// due, so there are two rules for each.
+func (s *schema) object(n *wire.Node, path string, use func(...string)) expr {
+	use("properties", "required", "additionalProperties")
+	props := n.Get("properties")
+	extra := n.Get("additionalProperties")
+	if len(props.Keys) == 0 {
+		value := s.k.value
+		switch {
+		case extra.Kind == wire.Bool && extra.Text == "false":
+			return seq(lit("{"), s.k.space, lit("}"))
+		case extra.Kind == wire.Object:
+			call, define := s.p.rule()
+			define(s.value(extra, path+".additionalProperties"))
+			value = call
+		case n.Get("required").Kind == wire.Array && len(n.Get("required").Items) > 0:
+			return s.fail(path+".required", "want declared properties")
+		default:
+			return s.k.object
+		}
+		return s.k.list("{", "}", seq(s.k.str, s.k.space, lit(":"), s.k.space, value))
+	}
+	required := map[string]bool{}
+	for _, r := range n.Get("required").Items {
+		if !hasKey(props, r.Text) {
+			return s.fail(path+".required", "want declared properties, got %q", r.Text)
+		}
+		required[r.Text] = true
+	}
+	next := [2]expr{empty, empty} // without and with a comma due
+	for i := len(props.Keys) - 1; i >= 0; i-- {
+		key := props.Keys[i]
+		value, defineValue := s.p.rule()
+		defineValue(s.value(&props.Items[i], path+".properties."+key))
+		member := seq(lit(string(wire.AppendString(nil, key))), s.k.space, lit(":"), s.k.space, value, s.k.space)
+		var here [2]expr
+		for due := range here {
+			e := seq(member, next[1])
+			if due == 1 {
+				e = seq(lit(","), s.k.space, member, next[1])
+			}
+			if !required[key] {
+				e = alt(e, next[due])
+			}
+			call, define := s.p.rule()
+			define(e)
+			here[due] = call
+		}
+		next = here
+	}
+	return seq(lit("{"), s.k.space, next[0], lit("}"))
+}
+
+// ref is a schema elsewhere in the schema, which may be around this one.
+func (s *schema) ref(v *wire.Node, path string) expr {
+	if call, ok := s.refs[v.Text]; ok {
+		return call
+	}
+	rest, ok := strings.CutPrefix(v.Text, "#")
+	if !ok || v.Kind != wire.String {
+		return s.fail(path, "want a place in the schema itself, such as #/$defs/name, got %q", v.Text)
+	}
+	n := s.root
+	for _, part := range strings.Split(rest, "/")[1:] {
+		part = strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~")
+		if !hasKey(n, part) {
+			return s.fail(path, "there is no %q", v.Text)
+		}
+		n = n.Get(part)
+	}
+	call, define := s.p.rule()
+	s.refs[v.Text] = call
+	define(s.value(n, v.Text))
+	return call
+}
