@@ -1,0 +1,239 @@
+// Kernels from Metal source: their signatures are read and checked here, their bodies by clang.
+#include "standin.h"
+
+#include <cstdio>
+#include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace standin {
+
+// without_comments keeps the length: offsets stay true.
+static std::string without_comments(std::string s) {
+  for (size_t i = 0; i + 1 < s.size(); i++) {
+    if (s[i] == '/' && s[i + 1] == '/') while (i < s.size() && s[i] != '\n') s[i++] = ' ';
+    else if (s[i] == '/' && s[i + 1] == '*') {
+      while (i + 1 < s.size() && !(s[i] == '*' && s[i + 1] == '/')) { if (s[i] != '\n') s[i] = ' '; i++; }
+      s[i] = s[i + 1] = ' ';
+    }
+  }
+  return s;
+}
+static std::string trim(const std::string &s) {
+  size_t a = s.find_first_not_of(" \t\n"), b = s.find_last_not_of(" \t\n");
+  return a == std::string::npos ? "" : s.substr(a, b - a + 1);
+}
+static bool starts(const std::string &s, const char *p) { return s.compare(0, strlen(p), p) == 0; }
+static bool word(char c) { return isalnum(c) || c == '_'; }
+
+// The built-in positions: the type that MSL wants and where the stand-in keeps it.
+static const struct { const char *attr, *type, *from; } positions[] = {
+  {"threadgroup_position_in_grid", "uint3", "i->tgpos"}, {"thread_position_in_threadgroup", "uint3", "i->tpos"},
+  {"thread_position_in_grid", "uint3", "i->gpos"}, {"threads_per_threadgroup", "uint3", "i->tgsize"},
+  {"threadgroups_per_grid", "uint3", "i->tgcount"}, {"thread_index_in_threadgroup", "uint", "i->tindex"},
+  {"simdgroup_index_in_threadgroup", "uint", "i->simd"}, {"thread_index_in_simdgroup", "uint", "i->lane"},
+  {"simdgroups_per_threadgroup", "uint", "i->simds"}, {"threads_per_simdgroup", "uint", "i->width"},
+};
+
+static bool parameter(Kernel &k, const std::string &text, std::string &arg, std::map<std::string, bool> &used, std::string &log) {
+  auto bad = [&](const std::string &why) { log += "kernel " + k.name + ": " + why + "\n"; return false; };
+  size_t open = text.find("[["), close = text.find("]]");
+  if (open == std::string::npos || close == std::string::npos) return bad("parameter without an attribute: " + trim(text));
+  std::string attr = trim(text.substr(open + 2, close - open - 2)), index, decl = trim(text.substr(0, open));
+  size_t p = decl.size();
+  while (p > 0 && word(decl[p - 1])) p--;
+  std::string name = decl.substr(p);
+  decl = trim(decl.substr(0, p));
+  if (size_t q = attr.find('('); q != std::string::npos) { index = trim(attr.substr(q + 1, attr.find(')') - q - 1)); attr = trim(attr.substr(0, q)); }
+  if (used[attr + index]) return bad(name + ": [[" + attr + (index.empty() ? "" : "(" + index + ")") + "]] twice");
+  used[attr + index] = true;
+  if (attr == "buffer" || attr == "threadgroup") {
+    int n = index.empty() ? -1 : atoi(index.c_str());
+    if (n < 0 || n >= (attr == "buffer" ? 31 : 4)) return bad(name + ": [[" + attr + "(" + index + ")]] is out of range");
+    if (attr == "buffer") {
+      if (!starts(decl, "device ") && !starts(decl, "constant ")) return bad(name + ": a buffer must be device or constant, not " + decl);
+      if (decl.back() != '*' && decl.back() != '&') return bad(name + ": a buffer must be a pointer or a reference");
+      k.buffers |= 1u << n;
+      arg = decl.back() == '&' ? "*(" + decl.substr(0, decl.size() - 1) + "*)b[" + index + "]" : "(" + decl + ")b[" + index + "]";
+    } else {
+      if (!starts(decl, "threadgroup ") || decl.back() != '*') return bad(name + ": must be a threadgroup pointer");
+      k.groups |= 1u << n;
+      arg = "(" + decl + ")i->tgmem[" + index + "]";
+    }
+    return true;
+  }
+  for (auto &pos : positions)
+    if (attr == pos.attr) {
+      std::string t = decl;
+      if (starts(t, "ushort")) t = "uint" + t.substr(6);
+      if (t != pos.type) return bad(name + ": [[" + attr + "]] is a " + pos.type + ", not a " + decl);
+      arg = "(" + decl + ")(" + pos.from + ")";
+      return true;
+    }
+  return bad(name + ": unknown attribute [[" + attr + "]]");
+}
+
+bool read_signatures(const std::string &source, std::map<std::string, Kernel> &kernels, std::string &thunks, std::string &log) {
+  std::string s = without_comments(source);
+  for (auto &w : {std::make_pair("__global", "device"), std::make_pair("__local", "threadgroup"), std::make_pair("__private", "thread")}) // preprocessed
+    for (size_t at = 0; (at = s.find(w.first, at)) != std::string::npos;) s.replace(at, strlen(w.first), w.second);
+  thunks = "\n#define device __global\n#define threadgroup __local\n";
+  bool ok = true;
+  for (size_t at = 0; (at = s.find("kernel", at)) != std::string::npos; at += 6) {
+    if ((at > 0 && s[at - 1] != '\n') || word(s[at + 6])) continue;
+    size_t i = at + 6, start;
+    auto space = [&] { while (i < s.size() && isspace(s[i])) i++; };
+    space();
+    if (s.compare(i, 4, "void")) continue;
+    i += 4;
+    space();
+    for (start = i; i < s.size() && word(s[i]);) i++;
+    Kernel k;
+    k.name = s.substr(start, i - start);
+    space();
+    if (i >= s.size() || s[i] != '(') continue; // made by a macro: the macro's body is read instead
+    int depth = 1;
+    std::vector<std::string> parts(1);
+    for (i++; i < s.size() && depth > 0; i++) {
+      char c = s[i];
+      depth += c == '(' || c == '<' || c == '[';
+      depth -= c == ')' || c == '>' || c == ']';
+      if (c == ',' && depth == 1) parts.emplace_back();
+      else if (depth > 0) parts.back() += c;
+    }
+    std::string args;
+    std::map<std::string, bool> used;
+    for (auto &p : parts) {
+      std::string a;
+      ok &= parameter(k, p, a, used, log);
+      args += (args.empty() ? "" : ", ") + a;
+    }
+    thunks += "extern \"C\" void sim_call_" + k.name + "(const __private unsigned long *b, const __private sim_ids *i) { " + k.name + "(" + args + "); }\n";
+    kernels[k.name] = k;
+  }
+  return ok;
+}
+
+static u64 hash(const std::string &s) {
+  u64 h = 14695981039346656037ull;
+  for (unsigned char c : s) h = (h ^ c) * 1099511628211ull;
+  return h;
+}
+static std::string read(const std::string &path) {
+  std::string s;
+  if (FILE *f = fopen(path.c_str(), "r")) {
+    char b[65536];
+    for (size_t n; (n = fread(b, 1, sizeof b, f)) > 0;) s.append(b, n);
+    fclose(f);
+  }
+  return s;
+}
+static void write(const std::string &path, const std::string &s) {
+  if (FILE *f = fopen(path.c_str(), "w")) { fwrite(s.data(), 1, s.size(), f); fclose(f); }
+}
+
+// expand runs the preprocessor: kernels made by macros have their signatures then.
+static int shell(const std::string &command) { int r = system(command.c_str()); return WIFEXITED(r) ? WEXITSTATUS(r) : 255; }
+
+// generic_pointers names declarations that have no address space: clang takes them for generic, MSL refuses them.
+static std::string generic_pointers(const std::string &dump) {
+  std::string out, line;
+  FILE *f = fopen(dump.c_str(), "r");
+  char b[1 << 16];
+  while (f && fgets(b, sizeof b, f)) {
+    line = b;
+    if ((line.find("ParmVarDecl") == std::string::npos && line.find(" VarDecl") == std::string::npos) || line.find("__generic") == std::string::npos) continue;
+    size_t quote = line.find(" '"), space = line.rfind(' ', quote - 1);
+    std::string before = line.substr(space + 1, quote - space - 1);
+    if (before == "used" || before.find(':') != std::string::npos || before.back() == '>') continue; // no name: an implicit constructor's
+    size_t a = line.find('<');
+    out += "no address space: " + line.substr(a == std::string::npos ? 0 : a);
+  }
+  if (f) fclose(f);
+  return out;
+}
+
+static bool statics(const std::string &so, std::map<std::string, Kernel> &kernels) {
+  std::string e = read(so);
+  if (e.size() < sizeof(Elf64_Ehdr)) return false;
+  auto *h = (const Elf64_Ehdr *)e.data();
+  auto *sh = (const Elf64_Shdr *)(e.data() + h->e_shoff);
+  for (int i = 0; i < h->e_shnum; i++) {
+    if (sh[i].sh_type != SHT_SYMTAB) continue;
+    const char *names = e.data() + sh[sh[i].sh_link].sh_offset;
+    auto *sym = (const Elf64_Sym *)(e.data() + sh[i].sh_offset);
+    for (size_t j = 0; j < sh[i].sh_size / sizeof *sym; j++) {
+      std::string n = names + sym[j].st_name;
+      if (ELF64_ST_TYPE(sym[j].st_info) != STT_OBJECT) continue;
+      std::string of = n.substr(0, n.find('.'));
+      if (starts(n, "_ZZ")) { // mangled: _ZZ, the length of the function's name, the name
+        char *end;
+        long len = strtol(n.c_str() + 3, &end, 10);
+        of = std::string(end).substr(0, len);
+      }
+      auto k = kernels.find(of);
+      if (k == kernels.end()) continue;
+      k->second.statics.push_back({sym[j].st_value, sym[j].st_size});
+      k->second.static_bytes += (sym[j].st_size + 15) & ~15ull;
+    }
+  }
+  return true;
+}
+
+static std::shared_ptr<Module> open(const std::string &stem, std::map<std::string, Kernel> kernels, std::string &log) {
+  auto m = std::make_shared<Module>();
+  if (!statics(stem + ".so", kernels)) { log = stem + ".so cannot be read"; return 0; }
+  m->kernels = kernels;
+  for (int w = 0; w < config.threads; w++) { // copies, so that each worker has its own threadgroup variables
+    char copy[] = "/dev/shm/standinXXXXXX";
+    int fd = mkstemp(copy);
+    if (fd >= 0) close(fd);
+    write(copy, read(stem + ".so"));
+    void *so = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+    unlink(copy);
+    if (!so) { log = dlerror(); return 0; }
+    for (auto &k : m->kernels) {
+      void *p = dlsym(so, ("sim_call_" + k.first).c_str());
+      if (!p) { log = k.first + " is not in the object"; return 0; }
+      k.second.entry[w] = (Entry)p;
+      Dl_info info;
+      dladdr(p, &info);
+      m->base[w] = (char *)info.dli_fbase;
+    }
+  }
+  return m;
+}
+
+std::shared_ptr<Module> compile(const std::string &source, std::string &log) {
+  std::string flags = " -x clcpp -cl-std=clc++2021 -cl-no-stdinc -target x86_64-linux-gnu -march=x86-64-v3 -Xclang -cl-ext=-all,+cl_khr_fp16,+__opencl_c_generic_address_space"
+                      " -ffp-contract=off -I" + config.include + " -Wall -Wno-unknown-attributes -Wno-c++20-extensions -Wno-unused -Wno-unknown-pragmas";
+  std::string trace = config.trace ? " -fsanitize-coverage=func,trace-loads,trace-stores" : "";
+  char id[32];
+  snprintf(id, sizeof id, "%016llx", (unsigned long long)hash(source + read(config.include + "/metal_stdlib") + flags + trace + config.clang));
+  std::string stem = config.cache + "/" + id, tmp = stem + "." + std::to_string(getpid());
+  std::map<std::string, Kernel> kernels;
+  std::string thunks, cl = read(stem + ".cl");
+  if (cl.empty()) {
+    write(tmp + ".metal", source);
+    if (shell(config.clang + flags + " -E -o " + tmp + ".i " + tmp + ".metal 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
+    cl = read(tmp + ".i");
+    if (!read_signatures(cl, kernels, thunks, log)) return 0;
+    write(tmp + ".cl", cl + "\n" + thunks);
+    if (shell(config.clang + flags + trace + " -fPIC -O2 -c -o " + tmp + ".o " + tmp + ".cl 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
+    if (shell(config.clang + flags + " -fsyntax-only -Xclang -ast-dump -fno-color-diagnostics " + tmp + ".cl >" + tmp + ".ast 2>/dev/null")) { log = "no AST"; return 0; }
+    log = generic_pointers(tmp + ".ast");
+    unlink((tmp + ".ast").c_str());
+    if (!log.empty()) return 0;
+    if (shell(config.clang + " -shared -nostartfiles -nostdlib -o " + tmp + ".so " + tmp + ".o 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
+    rename((tmp + ".so").c_str(), (stem + ".so").c_str());
+    rename((tmp + ".cl").c_str(), (stem + ".cl").c_str()); // last: its presence means that all is there
+    for (const char *e : {".metal", ".i", ".o", ".log"}) unlink((tmp + e).c_str());
+  } else if (!read_signatures(cl, kernels, thunks, log))
+    return 0;
+  return open(stem, kernels, log);
+}
+
+} // namespace standin
