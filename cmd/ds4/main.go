@@ -17,6 +17,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/fetchcmd"
 	"github.com/ds4-go/ds4/cmd/internal/inspectcmd"
 	"github.com/ds4-go/ds4/cmd/internal/kvcmd"
+	"github.com/ds4-go/ds4/cmd/internal/servecmd"
 	"github.com/ds4-go/ds4/cmd/internal/synthcmd"
 	"github.com/ds4-go/ds4/cmd/internal/vectorscmd"
 )
@@ -33,6 +34,7 @@ var commands = []command{
 	{"fetch", "get the real model, resumable and verified", fetchcmd.Main},
 	{"doctor", "what this machine has, whether the model fits, what to type next", doctorcmd.Command(nil)},
 	{"inspect", "what is in a model file, and whether it is sound", inspectcmd.Main},
+	{"serve", "serve the OpenAI and Anthropic APIs", servecmd.Main},
 	{"kv", "list, check and prune the caches on the disk", kvcmd.Main},
 	{"vectors", "compare with log-probabilities of the original", vectorscmd.Main},
 	{"synth", "write a model file of the real size with random weights", synthcmd.Main},

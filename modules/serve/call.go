@@ -128,12 +128,19 @@ func (c *call) client() string {
 	return c.key + "@" + host
 }
 
+// bodyTimeout is how long a client may take to send a body.
+const bodyTimeout = time.Minute
+
 // body reads and parses the request's body.
 func (c *call) body() (wire.Obj, error) {
 	if t := c.r.Header.Get("Content-Type"); t != "" && !strings.Contains(t, "json") && !strings.HasPrefix(t, "text/plain") &&
 		!strings.HasPrefix(t, "application/x-www-form-urlencoded") { // curl -d without a header
 		return wire.Obj{}, failure(http.StatusUnsupportedMediaType, "", "content-type: want application/json, got %q", clip(t, 80))
 	}
+	// A deadline left on the connection would end the request's context in the middle of its answer.
+	rc := http.NewResponseController(c.w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // recorders have none
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.s.c.MaxBody))
 	var big *http.MaxBytesError
 	switch {
