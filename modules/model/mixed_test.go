@@ -337,13 +337,13 @@ func (m *mixer) done() {
 
 func TestMixedSteps(t *testing.T) {
 	f := grow(t)
-	rounds := 4
+	rounds, acts := 4, 150
 	if testing.Short() {
-		rounds = 1
+		rounds, acts = 1, 60
 	}
 	for seed := range uint64(rounds) {
 		m := newMixer(t, f, seed, fault{})
-		for range 150 {
+		for range acts {
 			m.act()
 			if m.bad != "" {
 				t.Fatalf("seed %d: %s", seed, m.bad)
@@ -357,6 +357,9 @@ func TestMixedSteps(t *testing.T) {
 
 // TestPlantedFaults breaks one rule at a time and wants the fuzz to notice within the steps that it usually takes.
 func TestPlantedFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the full test looks for planted faults")
+	}
 	f := grow(t)
 	for _, fl := range []fault{
 		{name: "pages are not copied on write", wrap: func(b backend.Backend, s model.Shape, l model.Limits) backend.Backend {

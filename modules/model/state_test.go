@@ -37,7 +37,11 @@ func same(t testing.TB, what string, got, want []float32) {
 // TestThreads runs a golden prompt with several thread counts: work is divided by output, so no bit may change.
 func TestThreads(t *testing.T) {
 	g := goldens[1]
-	for _, n := range []int{1, 2, 7} {
+	threads := []int{1, 2, 7}
+	if testing.Short() {
+		threads = []int{7}
+	}
+	for _, n := range threads {
 		e := engine(t, g.tiny, limits(g.prompt+len(g.ids), 1, g.prompt), cpu.Options{Threads: n})
 		g.check(t, e, func(q *model.Seq, prompt []int32) *model.Job {
 			j, err := q.Feed(context.Background(), prompt, 0, []model.Want{{}}, nil)
@@ -59,7 +63,7 @@ func TestSplit(t *testing.T) {
 	whole.Free()
 	step := 1
 	if testing.Short() {
-		step = 7
+		step = 31
 	}
 	for at := 1; at < n; at += step {
 		q := newSeq(t, e)

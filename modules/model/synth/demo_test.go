@@ -12,7 +12,7 @@ import (
 )
 
 // demoSum pins the bytes of the demo model. When it changes, DemoRevision must too, or cached files go stale unseen.
-const demoSum = "ab8608dc534500ab82159de9ba553e41acfa8730beae3710623dfd47d93e01cf"
+const demoSum = "3df749bbbd17193af102c306d3132b96d28f788e9e16e9da262cc072ee401859"
 
 func TestDemoBytes(t *testing.T) {
 	w, err := Demo()

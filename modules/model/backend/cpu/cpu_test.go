@@ -18,10 +18,14 @@ func TestConformance(t *testing.T) {
 }
 
 func conform(t *testing.T, variant string) {
-	for _, c := range []backendtest.Config{
+	all := []backendtest.Config{
 		{Models: []synth.Tiny{synth.T1(), synth.T1Q4(), synth.T1MXFP4()}, Rows: []int{1, 2, 17, 33, 130}},
 		{Models: []synth.Tiny{synth.T2()}, Rows: []int{1, 33}},
-	} {
+	}
+	if testing.Short() { // under the race detector the plain loops take minutes
+		all = []backendtest.Config{{Models: []synth.Tiny{synth.T0()}, Rows: []int{1, 17}}}
+	}
+	for _, c := range all {
 		c.New = func(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
 			return cpu.New(sh, lim, cpu.Options{Threads: 3, Variant: variant})
 		}
