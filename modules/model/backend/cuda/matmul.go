@@ -140,11 +140,14 @@ func (b *Backend) launchFew(k kernel, a matmulArgs, tiles, groups, staged int) {
 	runs, width, room := (int(a.k)+255)/256, int(a.k), b.fewRoom()
 	each := runs*groups*512 + 512
 	room -= staged * ((width+127)/128*128 + 32 + 4*((width/32+11)/8*8+4))
-	n, unit := (tiles+b.dev.SMs-1)/b.dev.SMs, 1
+	unit := 1
 	if a.finish == finishQuantize || a.finish == finishGateQuantize {
 		unit = int(a.finish) * 2 // pairs of tiles make a block of 32; gated, of each matrix
 	}
-	n = min((n+unit-1)/unit*unit, max(unit, room/each/unit*unit))
+	most := max(unit, room/each/unit*unit) // tiles that a block has room for
+	waves := (tiles + most*b.dev.SMs - 1) / (most * b.dev.SMs)
+	n := (tiles + waves*b.dev.SMs - 1) / (waves * b.dev.SMs)
+	n = min((n+unit-1)/unit*unit, most)
 	if g := int(a.group) / 16; a.group < 1<<30 {
 		for g%n != 0 {
 			n -= unit

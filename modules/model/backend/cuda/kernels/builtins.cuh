@@ -43,6 +43,7 @@ DEV float fma_rn(float a, float b, float c) { float r; asm("fma.rn.f32 %0,%1,%2,
 DEV float sqrt_rn(float x) { float r; asm("sqrt.rn.f32 %0,%1;" : "=f"(r) : "f"(x)); return r; }
 DEV float rint_even(float x) { float r; asm("cvt.rni.f32.f32 %0,%1;" : "=f"(r) : "f"(x)); return r; }
 DEV float exp2_fast(float x) { float r; asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(x)); return r; }
+DEV float reciprocal_fast(float x) { float r; asm("rcp.approx.ftz.f32 %0,%1;" : "=f"(r) : "f"(x)); return r; }
 DEV float log2_fast(float x) { float r; asm("lg2.approx.f32 %0,%1;" : "=f"(r) : "f"(x)); return r; }
 DEV float half_float(u16 h) { float f; asm("cvt.f32.f16 %0,%1;" : "=f"(f) : "h"(h)); return f; }
 DEV u16 float_half(float f) { u16 h; asm("cvt.rn.f16.f32 %0,%1;" : "=h"(h) : "f"(f)); return h; }
@@ -59,11 +60,6 @@ DEV uint4 load16(const void* p) { // streamed: read once by this launch
 DEV void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-// mma_s8_from leaves c as it is: d = c + A·B.
-DEV void mma_s8_from(int (&d)[4], int c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%10,%10,%10,%10};"
-      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(c));
 }
 // mma_f16 is the same for a 16×16 by 16×8 f16 tile with f32 sums.
 DEV void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {

@@ -152,12 +152,16 @@ struct HCPreArgs {
 };
 static_assert(sizeof(HCPreArgs) == 136, "mirrored in args.go");
 
+DEV float reciprocal(float x) { // within an ulp, in three instructions
+  float r = reciprocal_fast(x);
+  return fma_rn(r, fma_rn(-x, r, 1.0f), r);
+}
 // lines divides every line of c by its sum (and eps): lines start `outer` apart, their elements lie `inner` apart.
 template <int OUTER, int INNER> DEV void lines(float (&c)[16], float eps) {
   UNROLL for (int l = 0; l < 4; l++) {
     float s = c[l * OUTER];
     UNROLL for (int i = 1; i < 4; i++) s += c[l * OUTER + i * INNER];
-    s = 1.0f / (s + eps);
+    s = reciprocal(s + eps);
     UNROLL for (int i = 0; i < 4; i++) c[l * OUTER + i * INNER] *= s;
   }
 }

@@ -83,12 +83,11 @@ KERNEL(route_few, RoutePlanArgs, 256) {
         q[i] = p[i] + (r.bias ? r.bias[e] : 0.0f);
       }
     }
+    int listed = r.table && lane < r.active ? r.table[(u64)rows_of(r.step)[row].token * r.active + lane] : 0;
+    listed = min_i(max_i(listed, 0), r.experts - 1);
     for (int k = 0; k < r.active; k++) {
-      int id = 0;
-      if (r.table) {
-        id = r.table[(u64)rows_of(r.step)[row].token * r.active + k];
-        id = min_i(max_i(id, 0), r.experts - 1);
-      } else {
+      int id = (int)shfl((u32)listed, k);
+      if (!r.table) {
         float best = -3.3e38f;
         id = r.experts;
         UNROLL for (int i = 0; i < 8; i++)

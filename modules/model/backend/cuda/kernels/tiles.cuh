@@ -44,8 +44,8 @@ template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, con
       b.values(nt, x);
       b.scales8(nt, s);
       UNROLL for (int j = 0; j < 8; j++) {
-        int c[4];
-        mma_s8_from(c, MAGIC, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+        int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
+        mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
         add_scaled(acc, c, w0[j], w1[j], s[j]);
       }
       UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[i];
@@ -170,8 +170,8 @@ struct TileIQ2_XXS {
         int sum[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4];
-          mma_s8_from(c, 0, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          int c[4] = {};
+          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
           sum[0] += s0[j] * c[0];
           sum[1] += s0[j] * c[1];
           sum[2] += s1[j] * c[2];
@@ -255,8 +255,8 @@ struct TileQ4_K {
         int sum[4] = {}, mins[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4];
-          mma_s8_from(c, 0, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          int c[4] = {};
+          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
           sum[0] += s0[j] * c[0];
           sum[1] += s0[j] * c[1];
           sum[2] += s1[j] * c[2];

@@ -17,7 +17,7 @@ DEV double exp_d(double x) {
   double q = x * 1.44269504088896338700;
   int n = (int)(q + (q >= 0 ? 0.5 : -0.5));
   double r = x - n * 6.93147180369123816490e-01 - n * 1.90821492927058770002e-10, t = 1;
-  for (int i = 14; i > 0; i--) t = 1 + t * r / i;
+  UNROLL for (int i = 14; i > 0; i--) t = 1 + t * r * (1.0 / i);
   return t * __builtin_bit_cast(double, (u64)(n + 1023) << 52);
 }
 DEV double log_d(double x) { // one Newton step from an f32 start; x ≥ 1
@@ -163,11 +163,12 @@ KERNEL(top_merge, TopArgs, 1024) { // a block a query
   TopQuery t = tops_of(a.step)[blockIdx.x];
   const Part* parts = a.parts + blockIdx.x * TOP_PARTS;
   float max_raw = -3.4e38f, max_adj = -3.4e38f;
-  for (int p = 0; p < TOP_PARTS; p++) {
-    max_raw = max_f(max_raw, parts[p].max_raw);
-    max_adj = max_f(max_adj, parts[p].max_adj);
-    total += parts[p].allowed;
-  }
+  const Part& mine = parts[lane_id()]; // a lane a part, in every warp
+  float part_raw = mine.max_raw, part_adj = mine.max_adj;
+  int part_allowed = mine.allowed;
+  max_raw = warp_max(part_raw);
+  max_adj = warp_max(part_adj);
+  for (int p = 0; p < TOP_PARTS; p++) total += (int)shfl((u32)part_allowed, p);
   for (int i = tid; i < TOP_PARTS * TOP_COUNT; i += 1024) best[i] = parts[i / TOP_COUNT].kept ? parts[i / TOP_COUNT].best[i % TOP_COUNT] : 0;
   sync_block();
   int want = min_i(TOP_COUNT, total);
@@ -187,12 +188,15 @@ KERNEL(top_merge, TopArgs, 1024) { // a block a query
     sort_best<1024>(best, lists / 2 * TOP_COUNT, TOP_COUNT);
   }
   u8* out = a.top + (u64)blockIdx.x * TOP_BYTES;
+  SHARED double sums[2][TOP_PARTS];
+  if (tid < TOP_PARTS) {
+    sums[0][tid] = mine.sum_raw > 0 ? mine.sum_raw * exp_f(max_f(part_raw - max_raw, -80)) : 0;
+    sums[1][tid] = part_allowed ? mine.sum_adj * exp_f(max_f((part_adj - max_adj) * t.inv_temp, -80)) : 0;
+  }
+  sync_block();
   if (tid == 0) {
     double raw = 0, adj = 0;
-    for (int p = 0; p < TOP_PARTS; p++) {
-      if (parts[p].sum_raw > 0) raw += parts[p].sum_raw * exp_d(max_f(parts[p].max_raw - max_raw, -700));
-      if (parts[p].allowed) adj += parts[p].sum_adj * exp_d(max_f((parts[p].max_adj - max_adj) * t.inv_temp, -700));
-    }
+    for (int p = 0; p < TOP_PARTS; p++) { raw += sums[0][p]; adj += sums[1][p]; }
     ((double*)out)[0] = (double)max_raw + log_d(raw);
     ((double*)out)[1] = adj;
     ((float*)out)[4] = max_raw;

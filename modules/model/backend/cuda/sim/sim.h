@@ -49,6 +49,7 @@ DEV float fma_rn(float a, float b, float c) { return fmaf(a, b, c); }
 DEV float sqrt_rn(float x) { return sqrtf(x); }
 DEV float rint_even(float x) { return rintf(x); }
 DEV float exp2_fast(float x) { return exp2f(x); }
+DEV float reciprocal_fast(float x) { return 1.0f / x; }
 DEV float log2_fast(float x) { return log2f(x); }
 DEV float half_float(u16 h) { return (float)__builtin_bit_cast(_Float16, h); }
 DEV u16 float_half(float f) { return __builtin_bit_cast(u16, (_Float16)f); }
@@ -84,10 +85,6 @@ DEV void mma_s8(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
       const u32* B = (const u32*)(all + 64 * (4 * (2 * t + (i & 1)) + k));
       c[i] += dot4(A[i / 2], B[4]) + dot4(A[i / 2 + 2], B[5]);
     }
-}
-DEV void mma_s8_from(int (&d)[4], int c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  for (int i = 0; i < 4; i++) d[i] = c;
-  mma_s8(d, a0, a1, a2, a3, b0, b1);
 }
 DEV float pair_dot(u32 a, u32 b) {
   return half_float((u16)a) * half_float((u16)b) + half_float((u16)(a >> 16)) * half_float((u16)(b >> 16));
