@@ -60,8 +60,8 @@ func (e *editor) read(prompt string) (string, error) {
 		_, _ = io.WriteString(e.out, pasteOff)
 		_ = term.Restore(fd, old)
 	}()
-	if w, h, err := term.GetSize(int(e.out.Fd())); err == nil {
-		_ = e.t.SetSize(w, h) // a size that cannot be set leaves the old one
+	if w, h, err := term.GetSize(int(e.out.Fd())); err == nil && w > 0 {
+		_ = e.t.SetSize(w, h) // a size that cannot be set leaves the old one; some terminals say 0 for unknown
 	}
 	_, _ = io.WriteString(e.out, pasteOn)
 	var lines []string
@@ -120,12 +120,15 @@ const (
 	ctrlC      = 3
 )
 
+// keys turns what some terminals send for Home and End into what x/term knows. A key arrives in one read.
+var keys = strings.NewReplacer("\x1b[1~", "\x1b[H", "\x1b[7~", "\x1b[H", "\x1bOH", "\x1b[H", "\x1b[4~", "\x1b[F", "\x1b[8~", "\x1b[F", "\x1bOF", "\x1b[F")
+
 // Read implements io.Reader.
 func (p *pasteReader) Read(b []byte) (int, error) {
 	for len(p.queue) == 0 {
 		var buf [512]byte
 		n, err := p.r.Read(buf[:])
-		for _, c := range buf[:n] {
+		for _, c := range []byte(keys.Replace(string(buf[:n]))) {
 			p.take(c)
 		}
 		if err != nil && len(p.queue) == 0 {

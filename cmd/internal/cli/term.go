@@ -31,6 +31,7 @@ func Logger(stderr *os.File, program string) zerolog.Logger {
 			}
 			return program + ":"
 		},
+		FormatMessage:   func(m any) string { return fmt.Sprint(m) }, // not in bold
 		FormatFieldName: func(name any) string { return fmt.Sprintf("%v=", name) },
 	}
 	return zerolog.New(w).Level(zerolog.InfoLevel)

@@ -136,7 +136,7 @@ func look(c engine.Config) Model {
 	m.Name, _ = f.String("general.name") // may be missing
 	m.Demo, _ = synth.IsDemo(f)
 	if p := problem(f); p != nil {
-		m.Problem = cli.OneLine(p.Error())
+		m.Problem = strings.TrimPrefix(cli.OneLine(p.Error()), "model: ")
 	}
 	return m
 }
@@ -229,6 +229,9 @@ func (r Report) write(w io.Writer) error {
 		line("model", "%s: not here", m.Path)
 		line("would fit", "the smaller published model with a context of %d: %s", m.Context, m.Verdict)
 	case m.Problem != "":
+		if !strings.Contains(m.Problem, m.Path) {
+			m.Problem = m.Path + ": " + m.Problem
+		}
 		line("model", "%s", m.Problem)
 	default:
 		line("model", "%s: %s", m.Path, m.Name)

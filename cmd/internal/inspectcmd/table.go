@@ -31,7 +31,7 @@ func overview(w io.Writer, f *gguf.File, path string) {
 	for t := range f.Tensors() {
 		total += t.Bytes
 	}
-	label(w, "contents", "%d metadata keys, %d tensors of %s: %s", f.NumKVs(), f.NumTensors(), cli.Bytes(int64(total)), typeMix(f))
+	label(w, "contents", "metadata keys: %d, tensors: %d of %s: %s", f.NumKVs(), f.NumTensors(), cli.Bytes(int64(total)), typeMix(f))
 	if n := missing(f); n > 0 {
 		label(w, "incomplete", "%s of weights are missing", cli.Bytes(n))
 	}

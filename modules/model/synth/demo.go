@@ -14,7 +14,7 @@ import (
 const KeyDemo = "ds4.demo"
 
 // DemoRevision changes whenever Demo makes other bytes.
-const DemoRevision = 1
+const DemoRevision = 2
 
 // Demo plans the demo model: a small file with every layer kind, a byte-level BPE vocabulary and the special tokens of
 // the real one, the same bytes each time (14 MB). Its weights are noise, so what it writes is a salad of its own words.
