@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -58,6 +59,7 @@ func child(role []string) {
 	if err != nil {
 		fail(err)
 	}
+	fmt.Println("ready")
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
 	for i := 0; times == 0 || i < times; i++ {
 		id, n := r.IntN(talks), 16+r.IntN(9000)
@@ -92,10 +94,10 @@ func number(s string) int {
 	return n
 }
 
-// start runs a child and collects what it says.
-func start(t *testing.T, dir string, seed, budget, times int) (*exec.Cmd, func() []string) {
+// start runs a child and collects what it says. ready is closed when it begins to write, or ends.
+func start(t *testing.T, dir string, seed, budget, times int) (cmd *exec.Cmd, ready chan struct{}, wait func() []string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd = exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|%d|%d", childRole, dir, seed, budget, times))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -105,14 +107,21 @@ func start(t *testing.T, dir string, seed, budget, times int) (*exec.Cmd, func()
 		t.Fatal(err)
 	}
 	lines := make(chan []string)
+	ready = make(chan struct{})
 	go func() {
 		var l []string
+		begin := sync.OnceFunc(func() { close(ready) })
 		for sc := bufio.NewScanner(out); sc.Scan(); {
+			if sc.Text() == "ready" {
+				begin()
+				continue
+			}
 			l = append(l, sc.Text())
 		}
+		begin()
 		lines <- l
 	}()
-	return cmd, func() []string {
+	return cmd, ready, func() []string {
 		l := <-lines
 		_ = cmd.Wait()
 		for _, s := range l {
@@ -164,8 +173,11 @@ func TestCrash(t *testing.T) {
 				known[id] = map[int]bool{}
 			}
 		}
-		cmd, wait := start(t, dir, i+1000, budget, 0)
-		time.Sleep(time.Duration(20+r.IntN(250)) * time.Millisecond)
+		cmd, ready, wait := start(t, dir, i+1000, budget, 0)
+		if i%8 != 0 { // else it may not even have opened the store
+			<-ready
+		}
+		time.Sleep(time.Duration(1+r.IntN(250)) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -211,8 +223,8 @@ func TestCrash(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	const budget = 4 << 20
-	_, wait1 := start(t, dir, 1, budget, 25)
-	_, wait2 := start(t, dir, 2, budget, 25)
+	_, _, wait1 := start(t, dir, 1, budget, 25)
+	_, _, wait2 := start(t, dir, 2, budget, 25)
 	n := len(wait1()) + len(wait2())
 	if n != 50 {
 		t.Errorf("want 50 checkpoints stored, got %d", n)
