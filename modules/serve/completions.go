@@ -22,6 +22,7 @@ type rawRequest struct {
 	*completion
 	prompts [][]int32
 	echo    bool
+	scores  bool // of the prompt are all that is wanted: one token is generated to get them, and dropped
 }
 
 // completions is POST /v1/completions.
@@ -81,6 +82,9 @@ func (s *Server) readRaw(o wire.Obj) rawRequest {
 		o.Fail("best_of", "is not supported where it differs from n")
 	}
 	o.Refuse(neutral, "suffix")
+	if q.limit == 0 && q.echo && q.logprobs >= 0 && !q.stream {
+		q.limit, q.scores = 1, true
+	}
 	q.prompts = s.readPrompts(o)
 	if len(q.prompts) > 1 && q.stream {
 		o.Fail("prompt", "want one prompt in a stream, got %d", len(q.prompts))
@@ -168,7 +172,8 @@ type rawChoice struct {
 	Finish   *string      `json:"finish_reason"`
 }
 
-// rawLogprobs is the older shape of log-probabilities. The first token of a prompt has none.
+// rawLogprobs is the older shape of log-probabilities. The first token of a prompt has none, unless it
+// stands behind BOS.
 type rawLogprobs struct {
 	Tokens   []string             `json:"tokens"`
 	Logprobs []*float64           `json:"token_logprobs"`
@@ -196,6 +201,11 @@ func (s *Server) rawResponse(q rawRequest, jobs []*job) rawResponse {
 	r := rawResponse{ID: wire.ID("cmpl-", 28), Object: "text_completion", Created: time.Now().Unix(), Model: q.model, Fingerprint: s.fingerprint()}
 	total := &usage{PromptOf: map[string]int{}, Of: map[string]int{}}
 	for p, j := range jobs {
+		if q.scores {
+			for i := range j.ends {
+				j.ends[i], j.tokens[i] = &sched.End{Outcome: sched.Outcome{Result: chat.Result{Finish: chat.FinishLength}}}, nil
+			}
+		}
 		total.add(usageOf(j))
 		for i, e := range j.ends {
 			c := rawChoice{Index: p*q.n + i, Text: whole(e.Outcome.Message.Content), Finish: &e.Outcome.Finish}
@@ -205,8 +215,8 @@ func (s *Server) rawResponse(q rawRequest, jobs []*job) rawResponse {
 			}
 			if q.logprobs >= 0 {
 				c.Logprobs = &rawLogprobs{}
-				if q.echo {
-					c.Logprobs.add(s, sched.Token{ID: q.prompts[p][0]}, false)
+				if first := q.prompts[p][0]; q.echo && first != s.c.Tokenizer.Special().BOS { // which is not shown
+					c.Logprobs.add(s, sched.Token{ID: first}, false)
 				}
 				for _, t := range append(j.promptLP[:len(j.promptLP):len(j.promptLP)], j.tokens[i]...) {
 					c.Logprobs.add(s, t, true)
