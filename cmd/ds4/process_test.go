@@ -25,7 +25,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		os.Exit(run(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if cacheDir != "" {
+		_ = os.RemoveAll(cacheDir) // the system's own business if it cannot be
+	}
+	os.Exit(code)
 }
 
 // home is a folder of its own for what the program keeps: history and the demo model.
