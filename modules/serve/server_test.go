@@ -18,13 +18,13 @@ import (
 
 // bench is a server with a scripted engine.
 type bench struct {
-	*testing.T
+	testing.TB
 	engine *servetest.Engine
 	server *Server
 	http   *httptest.Server
 }
 
-func newBench(t *testing.T, script func(prompt string) []string, change func(*Config)) *bench {
+func newBench(t testing.TB, script func(prompt string) []string, change func(*Config)) *bench {
 	t.Helper()
 	tok := servetest.Tokenizer()
 	e := servetest.NewEngine(tok, servetest.Limits())
@@ -87,10 +87,10 @@ func (b *bench) post(path, body string) map[string]any {
 	if status != http.StatusOK {
 		b.Fatalf("%s: %d %s", path, status, text)
 	}
-	return parsed(b.T, text)
+	return parsed(b.TB, text)
 }
 
-func parsed(t *testing.T, text string) map[string]any {
+func parsed(t testing.TB, text string) map[string]any {
 	t.Helper()
 	var v map[string]any
 	d := json.NewDecoder(strings.NewReader(text))
@@ -145,7 +145,7 @@ func (b *bench) events(path, body string) (names []string, data []map[string]any
 			names, data = append(names, payload), append(data, nil)
 			continue
 		}
-		names, data = append(names, name), append(data, parsed(b.T, payload))
+		names, data = append(names, name), append(data, parsed(b.TB, payload))
 	}
 	return names, data, text
 }

@@ -28,7 +28,7 @@ type Engine struct {
 	// prompt without turns. The turn ends after the last piece. nil: noise that depends on the tokens alone.
 	Script func(prompt string) []string
 	Pages  int           // of the pool; 0: enough for all sequences
-	Pace   time.Duration // that a step takes
+	Pace   time.Duration // from the end of one step to that of the next, at least
 	Fail   func(jobs []sched.Job) error
 
 	Steps, Rows, Decoded atomic.Int64 // so far
@@ -39,6 +39,7 @@ type Engine struct {
 	lim   model.Limits
 	pages []int // references
 	order []int32
+	last  time.Time
 
 	ground []float32 // logits that a scripted token stands above
 	sorted []int32
@@ -62,8 +63,11 @@ type seq struct {
 	tokens []int32
 	pages  []int
 	begun  int // tokens before the answer, once one was asked for
+	turn   int // place behind the header of the last turn; 0: there are no turns
 	script []int32
-	from   int // place of the answer that script is for; 0: none
+	from   int  // place of the answer that script is for; 0: none
+	seen   int  // tokens looked at
+	off    bool // something else was written than the script says
 }
 
 type snapshot struct {
@@ -262,7 +266,8 @@ func (e *Engine) Run(ctx context.Context, jobs []sched.Job) error {
 		}
 	}
 	if e.Pace > 0 {
-		time.Sleep(e.Pace)
+		time.Sleep(e.Pace - time.Since(e.last))
+		e.last = time.Now()
 	}
 	for i := range jobs {
 		jobs[i].Result = e.results(&jobs[i])
@@ -386,25 +391,28 @@ func (e *Engine) next(q *seq, n int) int32 {
 	if q.begun == 0 || q.begun > n {
 		q.begun = n
 	}
-	from := q.begun
-	for i := n - 1; i > 0; i-- {
+	for i := max(q.seen, 1); i < n; i++ { // an answer begins behind a think tag
 		if q.tokens[i-1] == e.ids.Assistant {
-			from = i + 1
-			break
+			q.turn = i + 1
 		}
-		if q.tokens[i] == e.ids.User {
-			break
-		}
+	}
+	from := q.begun
+	if q.turn > 0 {
+		from = q.turn
 	}
 	if q.from != from {
-		q.from = from
+		q.from, q.seen, q.off = from, from, false
 		q.script = Pieces(e.tok, e.Script(Text(e.tok, q.tokens[:from])))
 	}
-	at := n - from
-	if at >= len(q.script) || !slices.Equal(q.script[:at], q.tokens[from:n]) {
-		return e.offScript(q, from, n)
+	for ; q.seen < n && !q.off; q.seen++ {
+		at := q.seen - from
+		q.off = at >= len(q.script) || q.script[at] != q.tokens[q.seen]
 	}
-	return q.script[at]
+	q.seen = n
+	if at := n - from; !q.off && at < len(q.script) {
+		return q.script[at]
+	}
+	return e.offScript(q, from, n)
 }
 
 // offScript goes on where tokens were forced: with the script from the longest end of what was written.

@@ -1,0 +1,178 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/serve/sched"
+	"github.com/ds4-go/ds4/modules/serve/servetest"
+)
+
+// soakFor is how long TestSoak runs; the promise is about a minute.
+const soakFor = "DS4_SOAK"
+
+// soakWord is word i of what a client is told. Every one differs, so that one that is lost, doubled or out of order shows.
+func soakWord(client string, i int) string { return fmt.Sprintf("%s-%d ", client, i) }
+
+const soakWords = 100
+
+// TestSoak: many clients stream at once, some of them slow, some leaving half way. No byte is lost, doubled or out of
+// order, and nothing is left behind.
+func TestSoak(t *testing.T) {
+	const clients, perSecond = 64, 20000
+	d, err := time.ParseDuration(os.Getenv(soakFor))
+	if err != nil {
+		d = 3 * time.Second
+	}
+	tok := servetest.Tokenizer()
+	e := servetest.NewEngine(tok, model.Limits{CtxTokens: 8192, Seqs: clients, Slots: clients + 4, Rows: 1024, Outs: clients, Tops: clients})
+	e.Pace = time.Second * clients / perSecond
+	e.Script = func(prompt string) []string {
+		_, name, _ := strings.Cut(prompt, "I am ")
+		name, _, _ = strings.Cut(name, ".")
+		out := make([]string, soakWords)
+		for i := range out {
+			out[i] = soakWord(name, i)
+		}
+		return out
+	}
+	m := NewMetrics()
+	sc := sched.New(sched.Config{Engine: e, Queue: 2 * clients, Metrics: m, Log: zerolog.Nop()})
+	s, err := New(Config{Scheduler: sc, Tokenizer: tok, Ctx: 8192, Metrics: m, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(s)
+	k := soak{t: t, url: web.URL, until: time.Now().Add(d)}
+	before, began := heap(), time.Now()
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() { k.client(i) })
+	}
+	wg.Wait()
+	decoded := e.Decoded.Load()
+	took := time.Since(began)
+	web.Close()
+	if err := sc.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if e.Seqs.Load() != 0 || e.PagesUsed.Load() != 0 {
+		t.Errorf("want no sequences and pages left, got %d and %d", e.Seqs.Load(), e.PagesUsed.Load())
+	}
+	if after := heap(); after > before+64<<20 {
+		t.Errorf("heap: want it about what it was, %d MB, got %d MB", before>>20, after>>20)
+	}
+	slices.Sort(k.gaps)
+	if n := len(k.gaps); n > 0 {
+		t.Logf("%d answers, %d left early, %.0f tokens/s; between two tokens: median %v, 99%% %v, longest %v; a step takes %v at least",
+			k.whole.Load(), k.left.Load(), float64(decoded)/took.Seconds(), k.gaps[n/2], k.gaps[n*99/100], k.gaps[n-1], e.Pace)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+type soak struct {
+	t           *testing.T
+	url         string
+	until       time.Time
+	whole, left atomic.Int64
+
+	mu   sync.Mutex
+	gaps []time.Duration
+}
+
+// client asks again and again. Every eighth reads slowly, every ninth leaves in the middle of some answers.
+func (k *soak) client(i int) {
+	for n := 0; time.Now().Before(k.until); n++ {
+		leave := -1
+		if i%9 == 8 && n%2 == 1 {
+			leave = 40 + i
+		}
+		if err := k.ask(fmt.Sprintf("c%d_%d", i, n), i%8 == 7, leave); err != nil {
+			k.t.Error(err)
+			return
+		}
+	}
+}
+
+func (k *soak) ask(name string, slow bool, leave int) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	body := fmt.Sprintf(`{"messages":[{"role":"user","content":"I am %s."}],"thinking":false,"stream":true}`, name)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, k.url+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var text strings.Builder
+	var gaps []time.Duration
+	last := time.Time{}
+	sc := bufio.NewScanner(resp.Body)
+	for words := 0; sc.Scan(); {
+		data, ok := strings.CutPrefix(sc.Text(), "data: ")
+		if !ok || data == "[DONE]" {
+			continue
+		}
+		var chunk struct {
+			Choices []struct{ Delta struct{ Content string } }
+		}
+		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+			return fmt.Errorf("%s: %q: %w", name, data, err)
+		}
+		if len(chunk.Choices) == 0 || chunk.Choices[0].Delta.Content == "" {
+			continue
+		}
+		text.WriteString(chunk.Choices[0].Delta.Content)
+		now := time.Now()
+		if !last.IsZero() && !slow {
+			gaps = append(gaps, now.Sub(last))
+		}
+		last = now
+		if words++; words == leave {
+			k.left.Add(1)
+			return nil
+		}
+		if slow && words%50 == 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var want strings.Builder
+	for i := range soakWords {
+		want.WriteString(soakWord(name, i))
+	}
+	if text.String() != want.String() {
+		return fmt.Errorf("%s: want %d bytes as they were written, got %d others: …%.80s", name, want.Len(), text.Len(), text.String())
+	}
+	k.whole.Add(1)
+	k.mu.Lock()
+	k.gaps = append(k.gaps, gaps...)
+	k.mu.Unlock()
+	return nil
+}
