@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ds4-go/ds4/cmd/internal/benchcmd"
 	"github.com/ds4-go/ds4/cmd/internal/chatcmd"
 	"github.com/ds4-go/ds4/cmd/internal/cli"
 	"github.com/ds4-go/ds4/cmd/internal/democmd"
@@ -37,6 +38,7 @@ var commands = []command{
 	{"serve", "serve the OpenAI and Anthropic APIs", servecmd.Main},
 	{"kv", "list, check and prune the caches on the disk", kvcmd.Main},
 	{"vectors", "compare with log-probabilities of the original", vectorscmd.Main},
+	{"bench", "measure speed, and what memory would allow", benchcmd.Main},
 	{"synth", "write a model file of the real size with random weights", synthcmd.Main},
 	{"demo-model", "write the demo model to a file", democmd.Main},
 }
