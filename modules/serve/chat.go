@@ -55,7 +55,8 @@ func (s *Server) readChat(o wire.Obj) *completion {
 	o.Int("n", &q.n, 1, maxChoices)
 	q.readLogprobs(o)
 	q.readThinking(o, s.c.Checkpoint, s.c.Ctx, "reasoning_effort", o.Get("reasoning_effort"), false)
-	o.Refuse(neutral, "response_format", "modalities", "audio", "prediction", "functions", "function_call", "web_search_options")
+	q.readFormat(o, "response_format")
+	o.Refuse(neutral, "modalities", "audio", "prediction", "functions", "function_call", "web_search_options")
 	if !o.Has("messages") {
 		o.Fail("messages", "want an array, got nothing")
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ds4-go/ds4/modules/model/chat"
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
+	"github.com/ds4-go/ds4/modules/serve/constrain"
 	"github.com/ds4-go/ds4/modules/serve/sched"
 )
 
@@ -26,6 +27,8 @@ type guide struct {
 	// force holds the token sequences one of which must follow the reasoning; the first forced tokens of them have come.
 	force  [][]int32
 	forced int
+
+	format *formatted // nil: any text
 }
 
 // guideOptions are a request's part of a guide.
@@ -34,11 +37,20 @@ type guideOptions struct {
 	ThinkBudget int
 	OneCall     bool
 	Force       [][]int32
+	Grammar     *constrain.Grammar // of the text; nil: any
+	Vocab       *constrain.Vocab
 }
 
 func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
-	return &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
+	g := &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
 		oneCall: o.OneCall, force: slices.Clone(o.Force)}
+	if o.Grammar != nil {
+		g.format = &formatted{Matcher: o.Grammar.Matcher(o.Vocab)}
+		if len(o.Parser.Tools) > 0 {
+			g.format.call = t.EncodeTemplate(nil, "\n\n<｜DSML｜tool_calls>\n")
+		}
+	}
+	return g
 }
 
 // Next implements sched.Guide.
@@ -47,13 +59,18 @@ func (g *guide) Next() sched.Constraint {
 		switch {
 		case g.budget > 0 && g.reasoning >= g.budget:
 			return sched.Constraint{Forced: []int32{g.t.Special().EndThink}}
-		case len(g.force) > 0: // a turn that must call may not end before
+		case len(g.force) > 0, g.format != nil: // a turn that must call or say something may not end before
 			return sched.Constraint{Mask: g.mask(true, g.t.Special().EOS)}
 		}
 		return sched.Constraint{}
 	}
 	if len(g.force) > 0 {
 		return g.script()
+	}
+	if g.format != nil {
+		if mask, forced, free := g.format.next(g.scratch); !free {
+			return sched.Constraint{Mask: mask, Forced: forced}
+		}
 	}
 	return sched.Constraint{Greedy: g.parser.Structural()}
 }
@@ -72,11 +89,17 @@ func (g *guide) script() sched.Constraint {
 	return sched.Constraint{Mask: g.mask(false, next...)}
 }
 
-// mask is a mask of the given tokens alone, or of all others.
-func (g *guide) mask(others bool, ids ...int32) []uint32 {
+// scratch is room for a mask.
+func (g *guide) scratch() []uint32 {
 	if g.allowed == nil {
 		g.allowed = make([]uint32, (g.t.Len()+31)/32)
 	}
+	return g.allowed
+}
+
+// mask is a mask of the given tokens alone, or of all others.
+func (g *guide) mask(others bool, ids ...int32) []uint32 {
+	g.scratch()
 	fill := uint32(0)
 	if others {
 		fill = ^fill
@@ -105,6 +128,9 @@ func (g *guide) Accept(id int32) sched.Step {
 	g.events = g.events[:0]
 	text := g.decoder.Add(id)
 	done := g.take(g.parser.Write(text))
+	if g.format != nil && !thinking && g.format.take(id) {
+		done = true
+	}
 	part := sched.PartContent
 	switch {
 	case thinking && g.parser.InReasoning():

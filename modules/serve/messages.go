@@ -62,13 +62,14 @@ func (s *Server) readAnthropic(o wire.Obj) *completion {
 	o.Strings("stop_sequences", &q.stops, maxStops)
 	path, effort := "reasoning_effort", o.Get("reasoning_effort")
 	if out, ok := o.Object("output_config"); ok {
-		out.Refuse(neutral, "format")
+		q.readFormat(out, "format")
 		if out.Has("effort") {
 			path, effort = "output_config.effort", out.Get("effort")
 		}
 	}
 	q.readThinking(o, s.c.Checkpoint, s.c.Ctx, path, effort, false)
-	o.Refuse(neutral, "mcp_servers", "container", "output_format")
+	q.readFormat(o, "output_format")
+	o.Refuse(neutral, "mcp_servers", "container")
 	q.readTools(o, "custom")
 	q.readAnthropicChoice(o)
 	if !o.Has("messages") {

@@ -51,6 +51,7 @@ type completion struct {
 	n        int
 	limit    int // -1: the server's
 	stops    []string
+	format   format
 	logprobs int // alternatives to report; -1: none
 
 	client string // whom the request says it is for

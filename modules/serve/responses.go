@@ -80,7 +80,7 @@ func (s *Server) readResponse(o wire.Obj) (responseRequest, error) {
 	}
 	q.readThinking(o, s.c.Checkpoint, s.c.Ctx, path, effort, true)
 	if t, ok := o.Object("text"); ok {
-		t.Refuse(neutral, "format")
+		q.readFormat(t, "format")
 	}
 	truncation := "disabled"
 	o.Choice("truncation", &truncation, "auto", "disabled") // prompts are never cut; one that is too long is an error

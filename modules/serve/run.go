@@ -48,7 +48,11 @@ func (c *call) submit(q *completion, param string) (*job, error) {
 	if q.choice.none {
 		tools = nil
 	}
-	j.msgs = chat.WithTools(q.messages, tools)
+	grammar, vocab, err := s.grammars.of(q.format)
+	if err != nil {
+		return nil, err
+	}
+	j.msgs = withFormat(chat.WithTools(q.messages, tools), q.format.schema)
 	segments, err := chat.Render(j.msgs, j.options)
 	if err != nil {
 		return nil, wire.BadRequest(param, "%s", err)
@@ -60,8 +64,11 @@ func (c *call) submit(q *completion, param string) (*job, error) {
 	}
 	c.trace("prompt", map[string]any{"model": q.model, "thinking": q.thinking.String(), "tokens": len(prompt.Tokens), "text": chat.Text(segments),
 		"replayed": found, "messages_with_calls": of})
+	if grammar != nil && force != nil {
+		return nil, wire.BadRequest("tool_choice", "tool_choice: want auto or none where the answer's format is given")
+	}
 	thinking := q.thinking != chat.Off
-	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, Force: force, Parser: chat.ParserOptions{
+	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, Force: force, Grammar: grammar, Vocab: vocab, Parser: chat.ParserOptions{
 		Thinking: thinking && endsThinking(segments), Tools: tools, Strict: s.c.StrictCalls, Stops: q.stops, NoCalls: q.choice.none}}
 	if c.dialect == anthropic {
 		options.Parser.NewID = func() string { return wire.ID("toolu_", 32) }

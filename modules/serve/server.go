@@ -52,12 +52,13 @@ type Config struct {
 
 // Server answers HTTP requests with a scheduler's completions. It is a http.Handler.
 type Server struct {
-	c       Config
-	router  *httprouter.Router
-	prompts *prompts
-	replay  *replay
-	stored  *responseStore
-	started time.Time
+	c        Config
+	router   *httprouter.Router
+	prompts  *prompts
+	replay   *replay
+	grammars grammars
+	stored   *responseStore
+	started  time.Time
 
 	traceMu sync.Mutex
 }
@@ -86,7 +87,7 @@ func New(c Config) (*Server, error) {
 	if c.ReplayIDs <= 0 {
 		c.ReplayIDs = 100000
 	}
-	s := &Server{c: c, prompts: newPrompts(c.Tokenizer), stored: newResponseStore(), started: time.Now()}
+	s := &Server{c: c, prompts: newPrompts(c.Tokenizer), grammars: grammars{t: c.Tokenizer}, stored: newResponseStore(), started: time.Now()}
 	if !c.NoReplay {
 		s.replay = newReplay(c.ReplayIDs, c.Store)
 	}
