@@ -13,7 +13,7 @@ const (
 
 // Shared memory of the product kernels: see kernels/tiles.cuh and matmul.cu.
 const (
-	sharedTile = 64*288 + 32*80            // activations of 64 tokens by 256 inputs
+	sharedTile = 64*288 + 64*8*4           // activations of 64 tokens by 256 inputs
 	sharedWide = 2 * (sharedTile + 8*4352) // with the weights of eight warps, twice
 	sharedF16  = 2 * 64 * 576              // the activations in two f16 planes
 	manyTokens = 64                        // tokens of a block
@@ -139,7 +139,7 @@ func (b *Backend) fewRoom() int { return b.dev.SharedBytes - 2048 }
 func (b *Backend) launchFew(k kernel, a matmulArgs, tiles, groups, staged int) {
 	runs, width, room := (int(a.k)+255)/256, int(a.k), b.fewRoom()
 	each := runs*groups*512 + 512
-	room -= staged * ((width+127)/128*128 + 32 + 4*((width/32+11)/8*8+4))
+	room -= staged * ((width+255)/256*256 + 32 + 4*((width+255)/256*8+4))
 	unit := 1
 	if a.finish == finishQuantize || a.finish == finishGateQuantize {
 		unit = int(a.finish) * 2 // pairs of tiles make a block of 32; gated, of each matrix

@@ -156,37 +156,26 @@ DEV float reciprocal(float x) { // within an ulp, in three instructions
   float r = reciprocal_fast(x);
   return fma_rn(r, fma_rn(-x, r, 1.0f), r);
 }
-// lines divides every line of c by its sum (and eps): lines start `outer` apart, their elements lie `inner` apart.
-template <int OUTER, int INNER> DEV void lines(float (&c)[16], float eps) {
-  UNROLL for (int l = 0; l < 4; l++) {
-    float s = c[l * OUTER];
-    UNROLL for (int i = 1; i < 4; i++) s += c[l * OUTER + i * INNER];
-    s = reciprocal(s + eps);
-    UNROLL for (int i = 0; i < 4; i++) c[l * OUTER + i * INNER] *= s;
-  }
+DEV float line_sum(float v, int base, int stride) { // v of four lanes, ascending
+  float s = shfl_f(v, base);
+  UNROLL for (int i = 1; i < 4; i++) s += shfl_f(v, base + i * stride);
+  return s;
 }
 
-// split_control: post, and the 4×4 matrix by Sinkhorn rounds. One thread: its sixteen values are independent enough, and
-// nothing need be exchanged.
+// split_control: post, and the 4×4 matrix by Sinkhorn rounds; lanes 0–15 of a warp hold one entry each.
 DEV void split_control(float* mix, const float* m, const HCPreArgs& a) {
-  float c[16];
-  UNROLL for (int i = 0; i < 4; i++) mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
-  UNROLL for (int i = 0; i < 16; i++) c[i] = m[8 + i] * a.scale[2] + a.base[8 + i];
-  UNROLL for (int r = 0; r < 16; r += 4) {
-    float top = max_f(max_f(c[r], c[r + 1]), max_f(c[r + 2], c[r + 3])), s = 0;
-    UNROLL for (int i = 0; i < 4; i++) {
-      c[r + i] = exp_f(c[r + i] - top);
-      s += c[r + i];
-    }
-    s = 1.0f / s;
-    UNROLL for (int i = 0; i < 4; i++) c[r + i] = c[r + i] * s + a.hc_eps;
-  }
-  lines<1, 4>(c, a.hc_eps); // columns
+  int i = lane_id(), e = i & 15, r = e & 12, col = e & 3;
+  if (i < 4) mix[4 + i] = 2.0f / (1.0f + exp_f(-(m[4 + i] * a.scale[1] + a.base[4 + i])));
+  float c = m[8 + e] * a.scale[2] + a.base[8 + e];
+  float top = max_f(max_f(shfl_f(c, r), shfl_f(c, r + 1)), max_f(shfl_f(c, r + 2), shfl_f(c, r + 3)));
+  c = exp_f(c - top);
+  c = c * reciprocal(line_sum(c, r, 1)) + a.hc_eps;
+  c *= reciprocal(line_sum(c, col, 4) + a.hc_eps);
   for (int k = 1; k < a.rounds; k++) {
-    lines<4, 1>(c, a.hc_eps);
-    lines<1, 4>(c, a.hc_eps);
+    c *= reciprocal(line_sum(c, r, 1) + a.hc_eps);
+    c *= reciprocal(line_sum(c, col, 4) + a.hc_eps);
   }
-  UNROLL for (int i = 0; i < 16; i++) mix[8 + i] = c[i];
+  if (i < 16) mix[8 + i] = c;
 }
 
 DEV float pre_weight(float m, float base, const HCPreArgs& a) {
@@ -210,7 +199,7 @@ KERNEL(hc_pre, HCPreArgs, 512) {
   if (!a.head && blockIdx.y == gridDim.y - 1 && warp_id() == 0) {
     float* mix = a.mix + (u64)row * 24;
     if (lane_id() < 4) mix[lane_id()] = pre_weight(m[lane_id()], a.base[lane_id()], a);
-    if (lane_id() == 0) split_control(mix, m, a);
+    split_control(mix, m, a);
   }
   if (blockIdx.y > 0) return;
   float pre[4];

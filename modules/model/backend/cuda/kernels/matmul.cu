@@ -141,12 +141,12 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
   auto use = [&](W& f, int u, bool on) {
     float out[NT][4] = {};
     if (on) {
-      int k = u % runs * 256, last = min_i(8, (a.k - k) / 32) - 1;
+      int k = u % runs * 256;
       if constexpr (NT == 1) {
-        b.k = k; b.last = last;
+        b.k = k;
         f.dot(out, b, nullptr);
       } else {
-        g.k = k0 + k; g.last = last;
+        g.k = k0 + k; g.last = min_i(8, (a.k - k) / 32) - 1;
         f.dot(out, g, nullptr);
       }
     }

@@ -11,7 +11,7 @@
 //
 //	bool has(int nt)                       false: no token of the group exists (the whole warp agrees)
 //	void values(int nt, uint2 (&x)[8])     of token 8·nt+g: inputs 32j+8t … of the tile, for every j
-//	void scales8(int nt, float2 (&s)[8])   of tokens 8·nt+2t and +1, by block of 32
+//	float2 scale8(int nt, int j)           of tokens 8·nt+2t and +1, for a block of 32
 //	float2 scale256(int nt)                the same, of the whole tile
 //
 // A tile is decoded once and then meets one token group after another: straight code without branches inside, whose loads
@@ -39,14 +39,12 @@ template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, con
   UNROLL for (int nt = 0; nt < NT; nt++)
     if (b.has(nt)) {
       uint2 x[8];
-      float2 s[8];
       float acc[4] = {};
       b.values(nt, x);
-      b.scales8(nt, s);
       UNROLL for (int j = 0; j < 8; j++) {
         int c[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
         mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
-        add_scaled(acc, c, w0[j], w1[j], s[j]);
+        add_scaled(acc, c, w0[j], w1[j], b.scale8(nt, j));
       }
       UNROLL for (int i = 0; i < 4; i++) out[nt][i] += acc[i];
     }
@@ -170,8 +168,8 @@ struct TileIQ2_XXS {
         int sum[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4] = {};
-          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          int c[4];
+          mma_s8_zero(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
           sum[0] += s0[j] * c[0];
           sum[1] += s0[j] * c[1];
           sum[2] += s1[j] * c[2];
@@ -255,8 +253,8 @@ struct TileQ4_K {
         int sum[4] = {}, mins[4] = {};
         b.values(nt, x);
         UNROLL for (int j = 0; j < 8; j++) {
-          int c[4] = {};
-          mma_s8(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
+          int c[4];
+          mma_s8_zero(c, a[j][0], a[j][1], a[j][2], a[j][3], x[j].x, x[j].y);
           sum[0] += s0[j] * c[0];
           sum[1] += s0[j] * c[1];
           sum[2] += s1[j] * c[2];
@@ -288,63 +286,52 @@ template <int NT> struct GlobalB {
     const i8* p = q + (u64)row[nt] * cols + k + 8 * (lane_id() % 4);
     UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(p + 32 * min_i(j, last));
   }
-  DEVM void scales8(int nt, float2 (&s)[8]) const {
-    const float *p = d + (u64)col[nt][0] * (cols / 32) + k / 32, *r = d + (u64)col[nt][1] * (cols / 32) + k / 32;
-    if (last == 7 && cols % 128 == 0) {
-      float4 u = *(const float4*)p, v = *(const float4*)(p + 4), x = *(const float4*)r, y = *(const float4*)(r + 4);
-      s[0] = {u.x, x.x}; s[1] = {u.y, x.y}; s[2] = {u.z, x.z}; s[3] = {u.w, x.w};
-      s[4] = {v.x, y.x}; s[5] = {v.y, y.y}; s[6] = {v.z, y.z}; s[7] = {v.w, y.w};
-    } else {
-      UNROLL for (int j = 0; j < 8; j++) s[j] = {p[min_i(j, last)], r[min_i(j, last)]};
-    }
+  DEVM float2 scale8(int nt, int j) const {
+    int at = k / 32 + min_i(j, last);
+    return {d[(u64)col[nt][0] * (cols / 32) + at], d[(u64)col[nt][1] * (cols / 32) + at]};
   }
   DEVM float2 scale256(int nt) const {
     return {d[(u64)col[nt][0] * (cols / 256) + k / 256], d[(u64)col[nt][1] * (cols / 256) + k / 256]};
   }
 };
 
-// Activations of up to eight tokens in shared memory, whole rows of k inputs: see stage_rows.
+// Activations of up to eight tokens in shared memory, whole rows, zero up to a multiple of 256 inputs: see stage_rows.
 struct RowsB {
-  const u8* p;
-  const float* d;
-  int stride, d_stride; // bytes, floats
-  int k, last;          // first input of the tile, counted from the rows' start; its last block of 32
-  int row, col[2];
+  const u8* p;          // of this lane's token
+  const float *d0, *d1; // scales of its two columns
+  int k;                // first input of the tile, counted from the rows' start
   DEVM void prepare(u8* room, int width, int tokens) {
-    stride = row_bytes(width);
-    d_stride = row_scales(width);
-    p = room;
-    d = (const float*)(room + tokens * stride);
-    row = min_i(lane_id() / 4, tokens - 1);
-    col[0] = min_i(2 * (lane_id() % 4), tokens - 1);
-    col[1] = min_i(2 * (lane_id() % 4) + 1, tokens - 1);
+    const float* d = (const float*)(room + tokens * row_bytes(width));
+    p = room + min_i(lane_id() / 4, tokens - 1) * row_bytes(width) + 8 * (lane_id() % 4);
+    d0 = d + min_i(2 * (lane_id() % 4), tokens - 1) * row_scales(width);
+    d1 = d + min_i(2 * (lane_id() % 4) + 1, tokens - 1) * row_scales(width);
   }
-  static DEVM int row_bytes(int width) { return (width + 127) / 128 * 128 + 32; } // eight-byte reads of eight rows meet no bank twice
-  static DEVM int row_scales(int width) { return (width / 32 + 11) / 8 * 8 + 4; }
+  static DEVM int row_bytes(int width) { return (width + 255) / 256 * 256 + 32; } // eight-byte reads of eight rows meet no bank twice
+  static DEVM int row_scales(int width) { return (width + 255) / 256 * 8 + 4; }
   DEVM bool has(int) const { return true; }
   DEVM void values(int, uint2 (&x)[8]) const {
-    const u8* r = p + row * stride + k + 8 * (lane_id() % 4);
-    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(r + 32 * min_i(j, last));
+    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(p + k + 32 * j);
   }
-  DEVM void scales8(int, float2 (&s)[8]) const {
-    const float *u = d + col[0] * d_stride + k / 32, *v = d + col[1] * d_stride + k / 32;
-    UNROLL for (int j = 0; j < 8; j++) s[j] = {u[min_i(j, last)], v[min_i(j, last)]};
-  }
+  DEVM float2 scale8(int, int j) const { return {d0[k / 32 + j], d1[k / 32 + j]}; }
   DEVM float2 scale256(int) const { return {0, 0}; } // of Q8_0 alone
 };
 template <int THREADS> DEV void stage_rows(u8* room, const i8* q, const float* d, int cols, int k0, int width, int tokens) {
-  int stride = RowsB::row_bytes(width), d_stride = RowsB::row_scales(width), pieces = width / 16, blocks = width / 32;
+  int stride = RowsB::row_bytes(width), d_stride = RowsB::row_scales(width), padded = (width + 255) / 256 * 256;
   float* s = (float*)(room + tokens * stride);
   for (int n = 0; n < tokens; n++) {
-    for (int i = threadIdx.x; i < pieces; i += THREADS) *(uint4*)(room + n * stride + 16 * i) = *(const uint4*)(q + (u64)n * cols + k0 + 16 * i);
-    for (int i = threadIdx.x; i < blocks; i += THREADS) s[n * d_stride + i] = d[(u64)n * (cols / 32) + k0 / 32 + i];
+    for (int i = 16 * threadIdx.x; i < padded; i += 16 * THREADS) {
+      uint4 v = {0, 0, 0, 0};
+      if (i < width) v = *(const uint4*)(q + (u64)n * cols + k0 + i);
+      *(uint4*)(room + n * stride + i) = v;
+    }
+    for (int i = threadIdx.x; i < padded / 32; i += THREADS) s[n * d_stride + i] = 32 * i < width ? d[(u64)n * (cols / 32) + k0 / 32 + i] : 0.0f;
   }
 }
 
 // Activations of 8·NT tokens by 256 inputs in shared memory. Rows are 288 bytes apart: eight-byte reads meet no bank twice.
 const int B_STRIDE = 288;
 template <int NT> struct SharedB {
-  static const int BYTES = 8 * NT * B_STRIDE + 4 * NT * 80;
+  static const int BYTES = 8 * NT * B_STRIDE + 8 * NT * 8 * 4;
   const u8* p;
   int tokens;
   DEVM bool has(int nt) const { return 8 * nt < tokens; }
@@ -352,14 +339,7 @@ template <int NT> struct SharedB {
     const u8* r = p + (8 * nt + lane_id() / 4) * B_STRIDE + 8 * (lane_id() % 4);
     UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(r + 32 * j);
   }
-  DEVM void scales8(int nt, float2 (&s)[8]) const { // (pair of tokens, block, 2), pairs 20 floats apart
-    const float4* r = (const float4*)(p + 8 * NT * B_STRIDE) + 5 * (4 * nt + lane_id() % 4);
-    UNROLL for (int j = 0; j < 4; j++) {
-      float4 v = r[j];
-      s[2 * j] = {v.x, v.y};
-      s[2 * j + 1] = {v.z, v.w};
-    }
-  }
+  DEVM float2 scale8(int nt, int j) const { return ((const float2*)(p + 8 * NT * B_STRIDE))[(j * 8 * NT + 8 * nt) / 2 + lane_id() % 4]; }
   DEVM float2 scale256(int nt) const { return ((const float2*)(p + 8 * NT * B_STRIDE))[4 * nt + lane_id() % 4]; }
 };
 
@@ -377,11 +357,10 @@ template <int NT, int THREADS, bool K256, class ROW> DEV void stage(u8* dst, con
   float* s = (float*)(dst + 8 * NT * B_STRIDE);
   for (int i = threadIdx.x; i < 8 * NT * (K256 ? 1 : 8); i += THREADS) {
     int n = i % (8 * NT), j = i / (8 * NT);
-    float* to = K256 ? s + n : s + n / 2 * 20 + 2 * j + n % 2;
     if (n < tokens && (K256 || 2 * j < in))
-      copy4_async(to, K256 ? d + (u64)row(n) * (cols / 256) + k / 256 : d + (u64)row(n) * (cols / 32) + k / 32 + j);
+      copy4_async(s + j * 8 * NT + n, K256 ? d + (u64)row(n) * (cols / 256) + k / 256 : d + (u64)row(n) * (cols / 32) + k / 32 + j);
     else
-      *to = 0;
+      s[j * 8 * NT + n] = 0;
   }
 }
 
