@@ -83,7 +83,7 @@ bool read_signatures(const std::string &source, std::map<std::string, Kernel> &k
   thunks = "\n#define device __global\n#define threadgroup __local\n";
   bool ok = true;
   for (size_t at = 0; (at = s.find("kernel", at)) != std::string::npos; at += 6) {
-    if ((at > 0 && s[at - 1] != '\n') || word(s[at + 6])) continue;
+    if ((at > 0 && word(s[at - 1])) || word(s[at + 6])) continue;
     size_t i = at + 6, start;
     auto space = [&] { while (i < s.size() && isspace(s[i])) i++; };
     space();
