@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -14,12 +15,13 @@ import (
 const (
 	readBuffer = 1 << 30
 	readPiece  = 4 << 20
-	readPasses = 5
+	readPasses = 3
 )
 
 // ReadSpeed measures how fast threads together read memory, in bytes per second: the best of a few passes over a buffer
 // of readBuffer bytes, by the faster of two ways to read. It takes about a second.
 func ReadSpeed(ctx context.Context, threads int) (float64, error) {
+	defer debug.FreeOSMemory() // the buffer goes back at once: what is timed next may need the room for weights
 	return readSpeed(ctx, make([]byte, readBuffer), threads)
 }
 
