@@ -91,6 +91,9 @@ func TestSharedOffsets(t *testing.T) {
 
 // TestMeasure runs the command on a file with shared experts, and on prompts that are too short.
 func TestMeasure(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it measures the memory four times")
+	}
 	dir := t.TempDir()
 	path, out, plot, text := synthetic(t, true), filepath.Join(dir, "out"), filepath.Join(dir, "o.svg"), filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("The river follows the garden"), 0o600); err != nil {
