@@ -122,21 +122,27 @@ func (s *Scheduler) Submit(ctx context.Context, req *Request) (*Run, error) {
 		return nil, fmt.Errorf("sched: prompt: want 1 to %d tokens, got %d", lim.CtxTokens-1, len(req.Prompt.Tokens))
 	}
 	r := &Run{req: req, ctx: ctx, s: s, queued: time.Now(), signal: make(chan struct{}, 1), prompt: req.Prompt.Tokens}
+	r.stop = context.AfterFunc(ctx, r.Cancel)
+	if err := s.enqueue(r); err != nil {
+		r.stop()
+		return nil, err
+	}
+	s.wake()
+	return r, nil
+}
+
+func (s *Scheduler) enqueue(r *Run) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		s.mu.Unlock()
-		return nil, ErrClosed
-	case s.queue.n >= s.c.Queue, s.c.PerClient > 0 && s.queue.of(req.Client) >= s.c.PerClient:
-		s.mu.Unlock()
-		return nil, ErrBusy
+		return ErrClosed
+	case s.queue.n >= s.c.Queue, s.c.PerClient > 0 && s.queue.of(r.req.Client) >= s.c.PerClient:
+		return ErrBusy
 	}
 	s.queue.push(r)
 	s.stats.Waiting = s.queue.n
-	s.mu.Unlock()
-	r.stop = context.AfterFunc(ctx, r.Cancel)
-	s.wake()
-	return r, nil
+	return nil
 }
 
 // Sessions is the number of sequences evaluated at once.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -68,6 +67,8 @@ type seq struct {
 	from   int  // place of the answer that script is for; 0: none
 	seen   int  // tokens looked at
 	off    bool // something else was written than the script says
+	hash   uint64
+	summed int // tokens in hash
 }
 
 type snapshot struct {
@@ -200,9 +201,11 @@ func (s *snapshot) Tokens() []int32 { return s.tokens }
 func (s *snapshot) Bytes() (host, dev int64) {
 	return int64(4*len(s.tokens)) + 64, 64 * int64(len(s.pages))
 }
-func (s *snapshot) Wait() error   { return nil }
-func (s *snapshot) Free()         { s.e.drop(s.pages); s.pages = nil }
-func (s *snapshot) State() []byte { return binary.LittleEndian.AppendUint64(nil, hash(s.tokens)) }
+func (s *snapshot) Wait() error { return nil }
+func (s *snapshot) Free()       { s.e.drop(s.pages); s.pages = nil }
+func (s *snapshot) State() []byte {
+	return binary.LittleEndian.AppendUint64(nil, hash(hashStart, s.tokens))
+}
 func (s *snapshot) ReadPage(i int, dst []byte, done func(error)) {
 	clear(dst)
 	if done != nil {
@@ -313,14 +316,25 @@ func (e *Engine) results(j *sched.Job) *result {
 	return r
 }
 
-func hash(tokens []int32) uint64 {
-	h := fnv.New64a()
-	var b [4]byte
+// hash is FNV-1a over the tokens, going on from h.
+func hash(h uint64, tokens []int32) uint64 {
 	for _, t := range tokens {
-		binary.LittleEndian.PutUint32(b[:], uint32(t))
-		_, _ = h.Write(b[:])
+		for shift := 0; shift < 32; shift += 8 {
+			h = (h ^ uint64(byte(t>>shift))) * 1099511628211
+		}
 	}
-	return h.Sum64()
+	return h
+}
+
+const hashStart = 14695981039346656037
+
+// sum is the hash of the first n tokens. It goes on from the last one asked for.
+func (q *seq) sum(n int) uint64 {
+	if n < q.summed || q.summed == 0 {
+		q.hash, q.summed = hashStart, 0
+	}
+	q.hash, q.summed = hash(q.hash, q.tokens[q.summed:n]), n
+	return q.hash
 }
 
 // logits are those after the first n tokens: one token far above the others.
@@ -328,7 +342,7 @@ func (e *Engine) logits(q *seq, n int) []float32 {
 	if e.Script != nil {
 		return e.scripted(e.next(q, n))
 	}
-	return e.noise(hash(q.tokens[:n]))
+	return e.noise(q.sum(n))
 }
 
 // scripted is the row of a scripted token.
