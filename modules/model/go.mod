@@ -2,7 +2,10 @@ module github.com/ds4-go/ds4/modules/model
 
 go 1.26.0
 
-require github.com/ds4-go/ds4/modules/gguf v0.1.0
+require (
+	github.com/ds4-go/ds4/modules/gguf v0.1.0
+	github.com/ds4-go/ds4/modules/metal v0.1.0
+)
 
 require github.com/ebitengine/purego v0.11.3
 
