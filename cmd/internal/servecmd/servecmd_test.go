@@ -50,13 +50,13 @@ func start(t *testing.T, args ...string) (url string, stop func() (int, string))
 func TestServe(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	dir := t.TempDir()
-	url, stop := start(t, "--demo", "--port", "0", "--ctx", "4096", "--kv-disk-dir", dir, "--kv-cache-min-tokens", "8", "--trace", filepath.Join(dir, "..", "trace"))
+	url, stop := start(t, "--demo", "--port", "0", "--grace", "600", "--ctx", "4096", "--kv-disk-dir", dir, "--kv-cache-min-tokens", "8", "--trace", filepath.Join(dir, "..", "trace"))
 	if url == "" {
 		code, log := stop()
 		t.Fatalf("did not start: %d %s", code, log)
 	}
 	r, err := http.Post(url+"/v1/chat/completions", "application/json",
-		strings.NewReader(`{"messages":[{"role":"user","content":"Tell me of the sea and the sky"}],"stream":true,"max_tokens":64,"seed":3}`))
+		strings.NewReader(`{"messages":[{"role":"user","content":"Tell me of the sea and the sky"}],"stream":true,"max_tokens":16,"seed":3}`))
 	if err != nil {
 		t.Fatal(err)
 	}
