@@ -66,11 +66,11 @@ func bytesOf(spec model.Spec, typ gguf.Type) (size, row int64) {
 	if err != nil {
 		return 0, 0 // no file with such a row opens
 	}
-	size = int64(n)
+	size = n
 	for _, d := range spec.Dims[1:] {
 		size *= int64(d)
 	}
-	return size, int64(n)
+	return size, n
 }
 
 // Cache is the bytes of cached rows that decoding the n-th token of a sequence reads.

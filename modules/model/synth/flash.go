@@ -123,7 +123,7 @@ func (f Flash) tensor(w *gguf.Writer, spec model.Spec) error {
 	if owner := f.owner(spec.Name); owner != spec.Name {
 		return w.AddShared(spec.Name, typ, dims, owner, 0)
 	}
-	return w.AddTensor(spec.Name, typ, dims, f.payload(spec, typ, int64(bytes)))
+	return w.AddTensor(spec.Name, typ, dims, f.payload(spec, typ, bytes))
 }
 
 // owner is the tensor whose data a tensor has: its own name, but for routed experts past the first sets.
