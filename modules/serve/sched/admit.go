@@ -2,16 +2,19 @@ package sched
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
 	"github.com/ds4-go/ds4/modules/model/sample"
 )
 
 // admit starts waiting requests while there is room.
 func (s *Scheduler) admit() {
-	for s.closing == 0 {
+	s.stalled = false
+	for s.closing == 0 && !s.stalled {
 		s.mu.Lock()
 		r := s.queue.pop()
 		s.stats.Waiting = s.queue.n
@@ -80,10 +83,17 @@ func pages(tokens int) int { return (tokens + backend.PageTokens - 1) / backend.
 func (s *Scheduler) begin(r *Run) {
 	c := r.choices[0]
 	if r.canceled.Load() {
+		if r.found != nil {
+			r.found.close(unused)
+		}
 		s.fail(r, context.Canceled)
 		return
 	}
 	err := s.restore(r, c)
+	if errors.Is(err, model.ErrNoSlots) && r.tries < maxTries {
+		s.again(r)
+		return
+	}
 	if err != nil {
 		s.fail(r, err)
 		return
@@ -114,6 +124,23 @@ func (s *Scheduler) begin(r *Run) {
 			s.finish(c, false)
 		}
 	}
+}
+
+// maxTries bounds how often a request waits a millisecond for a slot.
+const maxTries = 5000
+
+// again puts a request back whose sequence found no slot: snapshots that are being read hold them, for a moment.
+func (s *Scheduler) again(r *Run) {
+	r.tries++
+	s.stalled = true
+	for _, c := range r.choices {
+		s.release(c)
+	}
+	s.runs--
+	s.mu.Lock()
+	s.queue.putBack(r)
+	s.mu.Unlock()
+	time.AfterFunc(time.Millisecond, s.wake)
 }
 
 // restore finds what the prompt starts from and says why.

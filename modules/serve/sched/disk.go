@@ -51,6 +51,12 @@ func (s *Scheduler) lookUp(r *Run, known int) {
 	found, why := s.find(r, known)
 	<-s.loading
 	posted := s.post(func() {
+		if r.live == 0 { // cancelled meanwhile
+			if found != nil {
+				found.close(unused)
+			}
+			return
+		}
 		r.looked, r.found, r.start.Why = true, found, why
 		s.begin(r)
 	})

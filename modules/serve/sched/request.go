@@ -169,6 +169,7 @@ type Run struct {
 	choices []*choice
 	live    int // choices that have not ended
 	looked  bool
+	tries   int     // to get a sequence
 	found   *loaded // from disk
 	start   Start
 	cold    []int // lengths that are stored on the way

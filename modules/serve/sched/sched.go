@@ -73,9 +73,10 @@ type Scheduler struct {
 
 	// The engine goroutine's.
 	active  []*choice
-	turn    int // whose prompt goes on first
-	runs    int // that have been started
-	closing int // turns whose last tokens are yet to be evaluated
+	turn    int  // whose prompt goes on first
+	runs    int  // that have been started
+	stalled bool // no more requests are started in this round
+	closing int  // turns whose last tokens are yet to be evaluated
 	jobs    []Job
 	rows    []row
 	steps   time.Time // when the last one began, for idle slots

@@ -419,3 +419,30 @@ func TestLogprobs(t *testing.T) {
 		t.Errorf("want %d and 3 tokens, got %d and %d", want, prompt, tokens)
 	}
 }
+
+// busySlots is an engine whose slots are held by snapshots for a while.
+type busySlots struct {
+	*servetest.Engine
+	tries int
+}
+
+func (e *busySlots) NewSeq() (sched.Seq, error) {
+	if e.tries++; e.tries%4 != 0 {
+		return nil, model.ErrNoSlots
+	}
+	return e.Engine.NewSeq()
+}
+
+// TestSlotsComeBack: a request for which there is no slot at the moment waits.
+func TestSlotsComeBack(t *testing.T) {
+	e := &busySlots{Engine: servetest.NewEngine(tok, servetest.Limits())}
+	s := sched.New(sched.Config{Engine: e})
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() { run(t, s, request(fmt.Sprint("say ", i), 5)) })
+	}
+	wg.Wait()
+	if err := s.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
