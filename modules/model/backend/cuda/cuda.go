@@ -137,6 +137,8 @@ func checkShape(s *backend.Shape) error {
 	switch {
 	case s.HeadDim%64 != 0 || s.HeadDim > 512 || s.RopeDim%8 != 0:
 		return fmt.Errorf("cuda: head of %d, %d rotated: want a multiple of 64 up to 512, and of 8: %w", s.HeadDim, s.RopeDim, backend.ErrUnsupported)
+	case s.IndexHeads > 64:
+		return fmt.Errorf("cuda: indexer heads: want at most 64, got %d: %w", s.IndexHeads, backend.ErrUnsupported)
 	case s.Embd > 8192:
 		return fmt.Errorf("cuda: embedding width: want at most 8192, got %d: %w", s.Embd, backend.ErrUnsupported)
 	case s.OutRank%16 != 0 || s.QRank%32 != 0:

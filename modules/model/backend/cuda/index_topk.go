@@ -30,7 +30,7 @@ func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 	for first := 0; first < rows; first += s.scoreRows {
 		n := min(s.scoreRows, rows-first)
 		score.first, score.rows, sel.first, sel.rows = int32(first), int32(n), int32(first), int32(n)
-		launch(b, kIndexScores, min(blocks, max(8, 8*b.dev.SMs/n)), n, 1, 256, 0, score)
+		launch(b, kIndexScores, min(blocks, max(4, 4*b.dev.SMs/n)), n, 1, 256, 0, score)
 		launch(b, kIndexSelect, n, 1, 1, 1024, 0, sel)
 	}
 }

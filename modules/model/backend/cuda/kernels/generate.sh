@@ -2,6 +2,7 @@
 # Compiles the kernels to the PTX that is checked in, and notes the hash of their sources. With --check it compiles to a
 # temporary folder and compares. Needs clang-19 and nothing of CUDA's.
 set -eu
+export LC_ALL=C # the order of the sources is part of their hash
 cd "$(dirname "$0")"
 clang=${CLANG:-clang-19}
 out=.

@@ -32,8 +32,9 @@ KERNEL(index_queries, IndexQueryArgs, 256) { // a warp a head
   }
 }
 
-// index_scores: Σ over heads of max(0, q·row)·w, heads ascending. A block takes 64 compressed rows of one token, a warp
-// eight of them; 16 heads are the rows of a product. Exact but for the sum over blocks of 32 and over heads.
+// index_scores: Σ over heads of max(0, q·row)·w, heads ascending. A block takes 64 compressed rows of one token at a time, a
+// warp eight of them; 16 heads are the rows of a product, and the queries of up to 64 heads stay in a warp's registers. Exact
+// but for the sum over blocks of 32 and over heads.
 struct IndexScoreArgs {
   const Step* step;
   const i8* codes;
@@ -44,58 +45,65 @@ struct IndexScoreArgs {
   float weight_scale;
 };
 static_assert(sizeof(IndexScoreArgs) == 144, "mirrored in args.go");
-KERNEL(index_scores, IndexScoreArgs, 256) {
+KERNEL(index_scores, IndexScoreArgs, 256, 1) {
+  const int HEAD_TILES = 4;
   wait_previous();
   allow_next();
   int row = a.first + blockIdx.y, lane = lane_id(), g = lane / 4, t = lane % 4;
   if (row >= a.step->rows || (int)blockIdx.y >= a.rows) return;
   Row r = rows_of(a.step)[row];
   int visible = (r.pos + 1) / a.st.ratio;
-  if (visible <= a.topk) return;
+  if (visible <= a.topk || 64 * (int)blockIdx.x >= visible) return;
   int seq = spans_of(a.step)[r.span].seq;
   const i8* q = a.codes + (u64)row * a.heads * 128;
+  uint2 q0[HEAD_TILES][4], q1[HEAD_TILES][4];
+  float4 s0[HEAD_TILES], s1[HEAD_TILES];
+  float w0[HEAD_TILES], w1[HEAD_TILES];
+  UNROLL for (int h = 0; h < HEAD_TILES; h++) { // heads that are not there weigh nothing
+    int a0 = min_i(16 * h + g, a.heads - 1), a1 = min_i(16 * h + g + 8, a.heads - 1);
+    UNROLL for (int j = 0; j < 4; j++) {
+      q0[h][j] = *(const uint2*)(q + a0 * 128 + 32 * j + 8 * t);
+      q1[h][j] = *(const uint2*)(q + a1 * 128 + 32 * j + 8 * t);
+    }
+    s0[h] = *(const float4*)(a.scale + ((u64)row * a.heads + a0) * 4);
+    s1[h] = *(const float4*)(a.scale + ((u64)row * a.heads + a1) * 4);
+    w0[h] = 16 * h + g < a.heads ? a.weights[(u64)row * a.heads + a0] * a.weight_scale : 0;
+    w1[h] = 16 * h + g + 8 < a.heads ? a.weights[(u64)row * a.heads + a1] * a.weight_scale : 0;
+  }
   for (int base = 64 * blockIdx.x; base < visible; base += 64 * gridDim.x) {
     int c = base + 8 * warp_id() + g, at = 0;
     const u8* page = page_of(a.st, seq, min_i(c, visible - 1), &at);
-    u32 b[4][2];
-    float s[4];
+    u32 b[4][2], e = *(const u32*)(page + a.st.index_exp_at + at * 4);
+    float x[4], y[4];
     UNROLL for (int j = 0; j < 4; j++) {
-      u32 w = *(const u32*)(page + a.st.index_at + at * 64 + 16 * j + 4 * t), lo, hi;
-      TileMXFP4::decode(w, &lo, &hi); // the same codes: twice the value
-      b[j][0] = lo;
-      b[j][1] = hi;
-      s[j] = pow2((int)(i8)page[a.st.index_exp_at + at * 4 + j] - 1);
+      TileMXFP4::decode(*(const u32*)(page + a.st.index_at + at * 64 + 16 * j + 4 * t), &b[j][0], &b[j][1]); // the same codes: twice the value
+      float s = pow2((int)(i8)(e >> (8 * j)) - 1);
+      x[j] = shfl_f(s, 8 * t); // of the columns 2t, 2t+1
+      y[j] = shfl_f(s, 8 * t + 4);
     }
     float total[2] = {};
-    for (int h = 0; h < a.heads; h += 16) {
+    UNROLL for (int h = 0; h < HEAD_TILES; h++) {
       float acc[4] = {};
-      int h0 = min_i(h + g, a.heads - 1), h1 = min_i(h + g + 8, a.heads - 1);
       UNROLL for (int j = 0; j < 4; j++) {
-        uint2 q0 = *(const uint2*)(q + h0 * 128 + 32 * j + 8 * t), q1 = *(const uint2*)(q + h1 * 128 + 32 * j + 8 * t);
         int d[4] = {MAGIC, MAGIC, MAGIC, MAGIC};
-        mma_s8(d, q0.x, q1.x, q0.y, q1.y, b[j][0], b[j][1]);
-        float w0 = a.scale[((u64)row * a.heads + h0) * 4 + j], w1 = a.scale[((u64)row * a.heads + h1) * 4 + j];
-        float x = shfl_f(s[j], 8 * t), y = shfl_f(s[j], 8 * t + 4); // of the columns 2t, 2t+1
-        acc[0] = fma_rn(w0 * x, magic_float(d[0]), acc[0]);
-        acc[1] = fma_rn(w0 * y, magic_float(d[1]), acc[1]);
-        acc[2] = fma_rn(w1 * x, magic_float(d[2]), acc[2]);
-        acc[3] = fma_rn(w1 * y, magic_float(d[3]), acc[3]);
+        mma_s8(d, q0[h][j].x, q1[h][j].x, q0[h][j].y, q1[h][j].y, b[j][0], b[j][1]);
+        float u = j == 0 ? s0[h].x : j == 1 ? s0[h].y : j == 2 ? s0[h].z : s0[h].w;
+        float v = j == 0 ? s1[h].x : j == 1 ? s1[h].y : j == 2 ? s1[h].z : s1[h].w;
+        acc[0] = fma_rn(u * x[j], magic_float(d[0]), acc[0]);
+        acc[1] = fma_rn(u * y[j], magic_float(d[1]), acc[1]);
+        acc[2] = fma_rn(v * x[j], magic_float(d[2]), acc[2]);
+        acc[3] = fma_rn(v * y[j], magic_float(d[3]), acc[3]);
       }
-      float w0 = h + g < a.heads ? a.weights[(u64)row * a.heads + h0] * a.weight_scale : 0;
-      float w1 = h + g + 8 < a.heads ? a.weights[(u64)row * a.heads + h1] * a.weight_scale : 0;
-      UNROLL for (int i = 0; i < 2; i++) {
-        float v = max_f(acc[i], 0) * w0 + max_f(acc[2 + i], 0) * w1;
-        v += shfl_xor_f(v, 4);
-        v += shfl_xor_f(v, 8);
-        v += shfl_xor_f(v, 16);
-        total[i] += v;
-      }
+      UNROLL for (int i = 0; i < 2; i++) total[i] += max_f(acc[i], 0) * w0[h] + max_f(acc[2 + i], 0) * w1[h];
     }
-    if (g == 0)
-      UNROLL for (int i = 0; i < 2; i++) {
-        int col = base + 8 * warp_id() + 2 * t + i;
-        if (col < visible) a.scores[(u64)blockIdx.y * a.stride + col] = total[i];
-      }
+    UNROLL for (int i = 0; i < 2; i++) {
+      float v = total[i];
+      v += shfl_xor_f(v, 4);
+      v += shfl_xor_f(v, 8);
+      v += shfl_xor_f(v, 16);
+      int col = base + 8 * warp_id() + 2 * t + i;
+      if (g == 0 && col < visible) a.scores[(u64)blockIdx.y * a.stride + col] = v;
+    }
   }
 }
 

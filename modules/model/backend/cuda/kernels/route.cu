@@ -63,23 +63,28 @@ KERNEL(route, RouteArgs, 128) { // a block a row: all warps score, the first cho
   for (int k = lane; k < a.active; k += 32) w[k] = w[k] / sum * a.scale;
 }
 
-// route_few: up to 8 rows, 256 choices and 256 experts in one block, a warp a row with its scores in registers; then the plan that
+// route_few: up to 8 rows, 256 choices and 256 experts in one block: all threads score, a warp chooses for
+// a row; then the plan that
 // Experts needs.
 struct RoutePlanArgs { RouteArgs r; PlanArgs p; };
 static_assert(sizeof(RoutePlanArgs) == 120, "mirrored in args.go");
 KERNEL(route_few, RoutePlanArgs, 256) {
   SHARED int ids[256];
+  SHARED float scores[8][256];
   wait_previous();
   allow_next();
   const RouteArgs& r = a.r;
   int row = warp_id(), lane = lane_id();
+  for (int n = 0; n < r.step->rows; n++)
+    if ((int)threadIdx.x < r.experts) scores[n][threadIdx.x] = route_score(r.logits[(u64)n * r.experts + threadIdx.x]);
+  sync_block();
   if (row < r.step->rows) {
     float p[8], q[8], sum = 0, mine = 0;
     UNROLL for (int i = 0; i < 8; i++) {
       int e = 32 * i + lane;
       p[i] = q[i] = -3.3e38f;
       if (e < r.experts) {
-        p[i] = route_score(r.logits[(u64)row * r.experts + e]);
+        p[i] = scores[row][e];
         q[i] = p[i] + (r.bias ? r.bias[e] : 0.0f);
       }
     }
