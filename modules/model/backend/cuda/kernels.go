@@ -55,7 +55,6 @@ const (
 	kMatmulF16Few8
 	kMatmulF16Few32
 	kMatmulQ8Many
-	kMatmulQ8ManyWide
 	kMatmulF16Many
 	kMatmulF32
 	kExperts // × type, gate_up or down, few or many
@@ -70,7 +69,7 @@ func kernelNames() [kCount]string {
 		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
 		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
-		"matmul_q8_0_many", "matmul_q8_0_many_wide", "matmul_f16_many", "matmul_f32"}
+		"matmul_q8_0_many", "matmul_f16_many", "matmul_f32"}
 	for i, t := range expertTypes {
 		for j, part := range []string{"gate_up", "down"} {
 			for k, class := range []string{"few", "many"} {
@@ -113,11 +112,6 @@ func (b *Backend) dynamicShared(k kernel) int {
 		return 2 * sharedTile
 	case k == kMatmulF16Many:
 		return sharedF16
-	case k == kMatmulQ8ManyWide:
-		if !b.wide() {
-			return 0
-		}
-		return sharedWide
 	case k >= kMatmulQ8Few8 && k <= kMatmulF16Few32:
 		return b.fewRoom()
 	case k == kTopParts:

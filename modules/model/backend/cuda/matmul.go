@@ -13,13 +13,12 @@ const (
 
 // Shared memory of the product kernels: see kernels/tiles.cuh and matmul.cu.
 const (
-	sharedTile = 64*288 + 64*8*4           // activations of 64 tokens by 256 inputs
-	sharedWide = 2 * (sharedTile + 8*4352) // with the weights of eight warps, twice
-	sharedF16  = 2 * 64 * 576              // the activations in two f16 planes
-	manyTokens = 64                        // tokens of a block
-	manyRows   = 128                       // rows of a block
-	fewTokens  = 32                        // tokens up to which a product is bound by memory
-	rowTokens  = 8                         // tokens up to which a product may end in another operation
+	sharedTile = 64*288 + 64*8*4 // activations of 64 tokens by 256 inputs
+	sharedF16  = 2 * 64 * 576    // the activations in two f16 planes
+	manyTokens = 64              // tokens of a block
+	manyRows   = 128             // rows of a block
+	fewTokens  = 32              // tokens up to which a product is bound by memory
+	rowTokens  = 8               // tokens up to which a product may end in another operation
 )
 
 // What follows a product of at most rowTokens: kernels/matmul.cu.
@@ -127,9 +126,6 @@ func (b *Backend) launchProduct(t gguf.Type, a matmulArgs, tiles, tokens int) {
 		launch(b, kMatmulF16Many, blocks, (tiles+7)/8, 1, 256, sharedF16, a)
 	}
 }
-
-// wide says whether a block has room for activations and weights.
-func (b *Backend) wide() bool { return b.dev.SharedBytes >= sharedWide }
 
 // fewRoom is what a block of "few" may take: it owns its multiprocessor.
 func (b *Backend) fewRoom() int { return b.dev.SharedBytes - 2048 }

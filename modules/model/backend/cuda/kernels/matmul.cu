@@ -169,10 +169,8 @@ KERNEL(matmul_q8_0_few16, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 2>(a); }
 KERNEL(matmul_q8_0_few32, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 4>(a); }
 
 const int MANY = 8; // token groups of a block
-// WIDE: the next weights come into shared memory while these are used; for cards whose blocks have room.
-template <class W, bool WIDE> DEV void matmul_many(const MatmulArgs& a) {
+template <class W> DEV void matmul_many(const MatmulArgs& a) {
   typedef SharedB<MANY> B;
-  const int ROOM = B::BYTES + (WIDE ? 8 * W::BYTES : 0);
   wait_previous();
   allow_next();
   int total = count_of(a.step, a.which) * a.per_row, token0 = blockIdx.x * 8 * MANY, tokens = min_i(8 * MANY, total - token0);
@@ -183,24 +181,18 @@ template <class W, bool WIDE> DEV void matmul_many(const MatmulArgs& a) {
   const u8* tiles = which < 0 ? nullptr : a.w[which] + (u64)t * runs * W::BYTES;
   float out[MANY][4] = {};
   auto fill = [&](int s) {
-    u8* room = dynamic_shared + s % 2 * ROOM;
-    stage<MANY, 256, W::K256>(room, a.q, a.d, a.cols, k0 + 256 * s, a.k - 256 * s, tokens, [&](int n) { return token0 + n; });
-    if (WIDE && which >= 0) copy_tile<W::BYTES>(room + B::BYTES + warp_id() * W::BYTES, tiles + (u64)s * W::BYTES);
+    stage<MANY, 256, W::K256>(dynamic_shared + s % 2 * B::BYTES, a.q, a.d, a.cols, k0 + 256 * s, a.k - 256 * s, tokens, [&](int n) { return token0 + n; });
   };
   fill(0);
   copies_commit();
   for (int s = 0; s < runs; s++) {
-    u8* room = dynamic_shared + s % 2 * ROOM;
     if (s + 1 < runs) fill(s + 1);
     copies_commit();
     W w;
-    if (!WIDE && which >= 0) w.load(tiles + (u64)s * W::BYTES, lane, FromGlobal());
+    if (which >= 0) w.load(tiles + (u64)s * W::BYTES, lane, FromGlobal());
     copies_wait<1>();
     sync_block();
-    if (which >= 0) {
-      if (WIDE) w.load(room + B::BYTES + warp_id() * W::BYTES, lane, FromShared());
-      w.dot(out, B{room, tokens}, nullptr);
-    }
+    if (which >= 0) w.dot(out, B{dynamic_shared + s % 2 * B::BYTES, tokens}, nullptr);
     sync_block();
   }
   if (which < 0) return;
@@ -210,8 +202,7 @@ template <class W, bool WIDE> DEV void matmul_many(const MatmulArgs& a) {
       if (token < tokens) put(a, which, 16 * t + lane / 4 + 8 * (i / 2), token0 + token, out[nt][i]);
     }
 }
-KERNEL(matmul_q8_0_many, MatmulArgs, 256, 2) { matmul_many<TileQ8_0, false>(a); }
-KERNEL(matmul_q8_0_many_wide, MatmulArgs, 256, 2) { matmul_many<TileQ8_0, true>(a); }
+KERNEL(matmul_q8_0_many, MatmulArgs, 256, 2) { matmul_many<TileQ8_0>(a); }
 
 // F16 matrices keep the file's layout. Activations are f16 pairs x = hi + lo, so a product is as good as f32's.
 struct TileF16 {
