@@ -15,13 +15,13 @@ func (b *Backend) Attend(a backend.AttendArgs) {
 	sh, kind := &b.sh, b.ropeKind(a.Layer)
 	d, sinks := sh.HeadDim, b.weight(a.Sinks).vec()
 	scale := float32(1 / math.Sqrt(float64(d)))
-	fast := b.variant.scores != nil && d%64 == 0
+	if b.variant.attendScores != nil && d%64 == 0 && sh.RopeDim%16 == 0 && sh.Heads%b.variant.tile == 0 {
+		b.fastAttend(a, sinks, scale)
+		return
+	}
 	for i := range b.step.Rows {
-		if fast {
-			b.fastAttend(a, i, sinks, scale)
-			continue
-		}
-		rows := b.visibleRows(a, i)
+		rows := b.visibleRows(b.rows[:0], a, i)
+		b.rows = rows
 		kv := grow(&b.tmp[0], len(rows)*d)
 		b.pool.span(len(rows), 16, func(lo, hi int) {
 			for j := lo; j < hi; j++ {
@@ -38,12 +38,11 @@ func (b *Backend) Attend(a backend.AttendArgs) {
 	}
 }
 
-// visibleRows are the packed rows that row i of the step attends to, in order.
-func (b *Backend) visibleRows(a backend.AttendArgs, i int) [][]byte {
+// visibleRows appends the packed rows that row i of the step attends to, in order.
+func (b *Backend) visibleRows(rows [][]byte, a backend.AttendArgs, i int) [][]byte {
 	r, il, size := b.step.Rows[i], int(a.Layer), b.sh.KVRowBytes()
 	sp := b.step.Spans[r.Span]
 	ring := b.part(a.State.Slots, int(sp.Slot), il)
-	rows := b.rows[:0]
 	for p := max(0, int(r.Pos)+1-b.sh.Window); p <= int(r.Pos); p++ {
 		if p >= int(sp.Pos) {
 			rows = append(rows, b.row(a.KV, int(sp.Row)+p-int(sp.Pos)))
@@ -65,7 +64,6 @@ func (b *Backend) visibleRows(a backend.AttendArgs, i int) [][]byte {
 			rows = append(rows, part[c*size:][:size])
 		}
 	}
-	b.rows = rows
 	return rows
 }
 

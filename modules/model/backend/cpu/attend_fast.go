@@ -1,74 +1,110 @@
 package cpu
 
 import (
+	"math"
+	"unsafe"
+
 	"github.com/ds4-go/ds4/modules/model/backend"
 )
 
-// headTile is the number of heads that share a pass over the rows.
-const headTile = 8
-
-// fastAttend is attendRow with rows turned 16 at a time, lanes being rows for the scores and components for the values: both
-// sums keep the order of attendHead.
-func (b *Backend) fastAttend(a backend.AttendArgs, i int, sinks []float32, scale float32) {
-	sh, d := &b.sh, b.sh.HeadDim
-	rows := b.visibleRows(a, i)
-	tiles := (len(rows) + tileRows - 1) / tileRows
-	kv, turned := grow(&b.tmp[0], len(rows)*d), grow(&b.tmp[2], tiles*tileRows*d)
-	b.pool.each(tiles, func(t int) {
-		tt := turned[t*tileRows*d:][:tileRows*d]
-		for l := range tileRows {
-			j := t*tileRows + l
-			if j >= len(rows) {
-				for c := range d {
-					tt[c*tileRows+l] = 0
-				}
-				continue
+// fastAttend is Attend with a variant's kernels. Many rows are divided over the threads, each with its own unpacked cache
+// rows; of few rows the heads are divided.
+func (b *Backend) fastAttend(a backend.AttendArgs, sinks []float32, scale float32) {
+	n, groups := len(b.step.Rows), b.sh.Heads/b.variant.tile
+	if n >= 2*b.pool.n {
+		b.pool.each(n, func(i int) {
+			m := b.worker()
+			defer b.release(m)
+			m.rows = b.visibleRows(m.rows[:0], a, i)
+			kv := grow(&m.values, len(m.rows)*b.sh.HeadDim)
+			b.unpackRows(m, kv, m.rows)
+			for g := range groups {
+				b.attendHeads(m, a, i, g, kv, sinks, scale)
 			}
-			row := kv[j*d : (j+1)*d]
-			unpackKV(row, rows[j], sh.RopeDim)
-			for c, v := range row {
-				tt[c*tileRows+l] = v
-			}
-		}
-	})
-	q, o, kind := b.f32(a.Q, i), b.f32(a.O, i), b.ropeKind(a.Layer)
-	width := tiles * tileRows
-	s := grow(&b.tmp[1], sh.Heads*width)
-	b.pool.span(sh.Heads, headTile, func(lo, hi int) {
-		m := b.mem.Get().(*threadMem)
-		defer b.mem.Put(m)
-		acc := grow(&m.acc, (hi-lo)*tileRows)
-		for t := range tiles {
-			m.args = dotArgs{w: ptr(turned[t*tileRows*d:]), blocks: d, d: &q[lo*d], dStep: d, n: hi - lo, acc: &acc[0]}
-			b.variant.scores(&m.args)
-			for h := range hi - lo {
-				copy(s[(lo+h)*width+t*tileRows:][:tileRows], acc[h*tileRows:])
-			}
-		}
-		for h := lo; h < hi; h++ {
-			b.weighRows(m, o[h*d:(h+1)*d], kv, s[h*width:][:len(rows)], sinks[h], scale)
-			rotate(o[h*d:(h+1)*d], b.rowRotation(kind, i), true)
-		}
-	})
+		})
+		return
+	}
+	for i := range n {
+		rows := b.visibleRows(b.rows[:0], a, i)
+		b.rows = rows
+		d := b.sh.HeadDim
+		kv := grow(&b.tmp[0], len(rows)*d)
+		b.pool.span(len(rows), 32, func(lo, hi int) {
+			m := b.worker()
+			defer b.release(m)
+			b.unpackRows(m, kv[lo*d:hi*d], rows[lo:hi])
+		})
+		b.pool.each(groups, func(g int) {
+			m := b.worker()
+			defer b.release(m)
+			b.attendHeads(m, a, i, g, kv, sinks, scale)
+		})
+	}
 }
 
-// weighRows turns raw scores s into weights, and sums the rows by them.
-func (b *Backend) weighRows(m *threadMem, o, kv, s []float32, sink, scale float32) {
-	top, d := sink, len(o)
-	for j := range s {
-		s[j] *= scale
-		top = max(top, s[j])
+// unpackRows decodes packed rows: kv is (len(rows), d).
+func (b *Backend) unpackRows(m *worker, kv []float32, rows [][]byte) {
+	ptrs := grow(&m.ptrs, len(rows))
+	for j, r := range rows {
+		ptrs[j] = &r[0]
 	}
-	z := exp(sink - top)
-	for j, v := range s {
-		s[j] = exp(v - top)
-		z += s[j]
+	m.kv = kvArgs{rows: &ptrs[0], n: len(rows), nope: b.sh.HeadDim - b.sh.RopeDim, rope: b.sh.RopeDim, out: &kv[0]}
+	b.variant.kvRows(&m.kv)
+	clear(ptrs) // the pool of workers must not hold caches
+}
+
+// attendHeads is attention of row i for one tile of heads over unpacked rows.
+func (b *Backend) attendHeads(m *worker, a backend.AttendArgs, i, group int, kv, sinks []float32, scale float32) {
+	v, d := b.variant, b.sh.HeadDim
+	n, first := len(kv)/d, group*v.tile
+	q, o := b.f32(a.Q, i)[first*d:], b.f32(a.O, i)[first*d:]
+	grow(&m.turned, d*v.tile)
+	s := grow(&m.scores, n*v.lanes)
+	cs := b.rowRotation(b.ropeKind(a.Layer), i)
+	for g := 0; g < v.tile; g += v.lanes {
+		m.til = tileArgs{w: (*byte)(unsafe.Pointer(&q[g*d])), stride: 4 * d, blocks: d, tile: (*byte)(unsafe.Pointer(&m.turned[g]))}
+		v.tileF32(&m.til)
+		m.att = attendArgs{q: &m.turned[g], kv: &kv[0], s: &s[0], o: &o[g*d], n: n, dim: d, scale: &scale}
+		v.attendScores(&m.att)
+		var inv [maxLanes]float32
+		softmaxLanes(s, sinks[first+g:][:v.lanes], inv[:v.lanes])
+		v.attendValues(&m.att)
+		for h, z := range inv[:v.lanes] {
+			head := o[(g+h)*d : (g+h+1)*d]
+			for c := range head {
+				head[c] *= z
+			}
+			rotate(head, cs, true)
+		}
 	}
-	clear(o)
-	m.args = dotArgs{w: ptr(kv), stride: 4 * d, blocks: d / 64, d: &s[0], n: len(s), acc: &o[0]}
-	b.variant.values(&m.args)
-	inv := 1 / z
-	for c := range o {
-		o[c] *= inv
+}
+
+// maxLanes is the most lanes of any variant.
+const maxLanes = 16
+
+// softmaxLanes turns scores (n, lanes) into weights, and inv into the reciprocals of their sums; the sink takes part in both.
+func softmaxLanes(s, sinks, inv []float32) {
+	l := len(sinks)
+	var top [maxLanes]float32
+	copy(top[:l], sinks)
+	for j := 0; j < len(s); j += l {
+		for h, v := range s[j : j+l] {
+			if v > top[h] {
+				top[h] = v
+			}
+		}
+	}
+	for h, v := range sinks {
+		inv[h] = exp(v - top[h])
+	}
+	for j := 0; j < len(s); j += l {
+		for h, v := range s[j : j+l] {
+			w := float32(math.Exp(float64(v - top[h])))
+			s[j+h] = w
+			inv[h] += w
+		}
+	}
+	for h, z := range inv {
+		inv[h] = 1 / z
 	}
 }

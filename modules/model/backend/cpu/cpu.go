@@ -26,7 +26,7 @@ type Backend struct {
 	pool *pool
 
 	variant *variant
-	mem     sync.Pool // of *threadMem
+	workers sync.Pool
 
 	bufs    []buffer
 	weights []weight
@@ -68,9 +68,12 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{sh: sh, lim: lim, opt: opt, variant: v, pool: newPool(opt.Threads)}
-	b.mem.New = func() any { return new(threadMem) }
+	b.workers.New = func() any { return new(worker) }
 	return b, nil
 }
+
+func (b *Backend) worker() *worker   { return b.workers.Get().(*worker) }
+func (b *Backend) release(w *worker) { b.workers.Put(w) }
 
 // Bind keeps data where it is. Errors: a type without kernels, a size that does not fit the dimensions.
 func (b *Backend) Bind(t *gguf.Tensor, data []byte) (backend.Weight, error) {
@@ -244,4 +247,8 @@ func view[T any](p []byte) []T {
 	}
 	var z T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(p))), len(p)/int(unsafe.Sizeof(z)))
+}
+
+func view8(p []int8) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(p))), len(p))
 }

@@ -7,35 +7,29 @@ import (
 	"github.com/ds4-go/ds4/modules/model/backend"
 )
 
-// run of choices of one expert in the sorted order.
+// expertRun is a run of choices of one expert in the sorted order.
 type expertRun struct{ expert, at, n int }
 
 // fastExperts groups the choices by expert, so that each expert's weights are read once for all rows. Products land in
 // the grouped order; the sum over a row's choices keeps theirs. It says whether the variant has kernels for the types.
 func (b *Backend) fastExperts(a backend.ExpertsArgs, ids []int32, weights []float32) bool {
 	gate, up, down := b.weight(a.Gate), b.weight(a.Up), b.weight(a.Down)
-	kg, kd := b.variant.tiles[gate.typ], b.variant.tiles[down.typ]
-	if kg == nil || kd == nil || gate.typ != up.typ {
+	n, k, f, d := len(b.step.Rows), b.sh.ActiveExps, b.sh.ExpertDim, b.sh.Embd
+	pg, pd := b.variant.op(gate, f), b.variant.op(down, d)
+	if pg == nil || pd == nil || gate.typ != up.typ || min(f, d)%b.variant.tile != 0 {
 		return false
 	}
-	n, k, f, d := len(b.step.Rows), b.sh.ActiveExps, b.sh.ExpertDim, b.sh.Embd
 	x := b.x.set(b.all(a.X, n), n, d)
 	b.need(x, gate.typ)
-	order, runs := groupChoices(ids[:n*k])
-	picked := b.pick(x, order, k)
-	b.panel(picked, gate.typ)
-
+	order, runs := b.groupChoices(ids[:n*k])
+	from := grow(&b.from, n*k)
+	for i, c := range order {
+		from[i] = c / int32(k)
+	}
+	b.pack(pg, x, from, batchRuns(runs, pg.few))
 	h := grow(&b.tmp[0], n*k*f)
-	b.eachTile(runs, f, func(m *threadMem, r expertRun, row, at, tn int) {
-		g := kg.run(m, gate, r.expert*f+row, picked, at, tn)
-		m.acc, m.acc2 = m.acc2, m.acc // the next run writes elsewhere
-		u := kg.run(m, up, r.expert*f+row, picked, at, tn)
-		for j := range tn {
-			w, out := weights[order[at+j]], h[(at+j)*f+row:]
-			for i := range tileRows {
-				out[i] = swiglu(g[j*tileRows+i], u[j*tileRows+i], b.sh.Clamp) * w
-			}
-		}
+	b.eachPiece(pg, runs, f, func(m *worker, r expertRun, row, rows int) {
+		b.gatedRows(m, pg, gate, up, x, r, row, rows, h, weights)
 	})
 	if a.H.ID != 0 {
 		out := b.all(a.H, n)
@@ -45,31 +39,77 @@ func (b *Backend) fastExperts(a backend.ExpertsArgs, ids []int32, weights []floa
 	}
 
 	mid := b.h.set(h, n*k, f)
-	b.panel(mid, down.typ)
+	b.need(mid, down.typ)
+	b.pack(pd, mid, nil, batchRuns(runs, pd.few))
 	o, y := grow(&b.tmp[1], n*k*d), b.all(a.Y, n)
-	b.eachTile(runs, d, func(m *threadMem, r expertRun, row, at, tn int) {
-		acc := kd.run(m, down, r.expert*d+row, mid, at, tn)
-		for j := range tn {
-			copy(o[int(order[at+j])*d+row:][:tileRows], acc[j*tileRows:])
+	b.eachPiece(pd, runs, d, func(m *worker, r expertRun, row, rows int) {
+		acc := b.expertRows(m, pd, down, r.expert*d+row, rows, mid, r, nil, &m.acc)
+		for j := range r.n {
+			copy(o[int(order[r.at+j])*d+row:][:rows], acc[j*rows:])
 		}
 	})
-	b.pool.span(d, 256, func(lo, hi int) {
-		for i := range n {
-			for j := lo; j < hi; j++ {
-				sum := float32(0)
-				for c := i * k; c < (i+1)*k; c++ {
-					sum += o[c*d+j]
-				}
-				y[i*d+j] = sum
+	b.pool.span(n*d, 512, func(lo, hi int) {
+		for ; lo < hi; lo++ {
+			sum, at := float32(0), lo/d*k*d+lo%d
+			for range k {
+				sum += o[at]
+				at += d
 			}
+			y[lo] = sum
 		}
 	})
 	return true
 }
 
+// gatedRows writes rows of h for the choices of a run: gate and up products, joined and weighed.
+func (b *Backend) gatedRows(m *worker, p *product, gate, up *weight, x *acts, r expertRun, row, rows int, h, weights []float32) {
+	f := b.sh.ExpertDim
+	g := b.expertRows(m, p, gate, r.expert*f+row, rows, x, r, b.from, &m.acc)
+	u := b.expertRows(m, p, up, r.expert*f+row, rows, x, r, b.from, &m.up)
+	for j := range r.n {
+		w, out := weights[b.order[r.at+j]], h[(r.at+j)*f+row:][:rows]
+		for i := range out {
+			out[i] = swiglu(g[j*rows+i], u[j*rows+i], b.sh.Clamp) * w
+		}
+	}
+}
+
+// expertRows multiplies rows weight rows from row with the run's activations: (r.n, rows). Choice i reads row from[i] of x,
+// or i where from is nil.
+func (b *Backend) expertRows(m *worker, p *product, w *weight, row, rows int, x *acts, r expertRun, from []int32, acc *[]float32) []float32 {
+	if r.n > p.few {
+		return b.multiply(m, p, w, row, 0, rows, x, r.at, r.n, acc)
+	}
+	out, l := grow(acc, r.n*rows), b.variant.lanes
+	for g := 0; g < rows; g += l {
+		m.aim(p, w, row+g)
+		for j := range r.n {
+			i := r.at + j
+			if from != nil {
+				i = int(from[i])
+			}
+			m.activations(p, x, i)
+			m.vec.out = &out[j*rows+g]
+			p.vec(&m.vec)
+		}
+	}
+	return out
+}
+
+// batchRuns are the runs of more than few rows.
+func batchRuns(runs []expertRun, few int) []batchRun {
+	var list []batchRun
+	for _, r := range runs {
+		if r.n > few {
+			list = append(list, batchRun{r.at, r.n})
+		}
+	}
+	return list
+}
+
 // groupChoices sorts choices by expert, and lists the runs of equal experts.
-func groupChoices(ids []int32) (order []int32, runs []expertRun) {
-	order = make([]int32, len(ids))
+func (b *Backend) groupChoices(ids []int32) ([]int32, []expertRun) {
+	order, runs := grow(&b.order, len(ids)), b.runs[:0]
 	for i := range order {
 		order[i] = int32(i)
 	}
@@ -81,49 +121,33 @@ func groupChoices(ids []int32) (order []int32, runs []expertRun) {
 			runs = append(runs, expertRun{int(ids[c]), at, 1})
 		}
 	}
+	b.runs = runs
 	return order, runs
 }
 
-// eachTile calls f for every tile of rows (a multiple of tileRows) and every piece of at most tokenTile choices of a run.
-func (b *Backend) eachTile(runs []expertRun, rows int, f func(m *threadMem, r expertRun, row, at, n int)) {
-	tiles := rows / tileRows
-	b.pool.each(len(runs)*tiles, func(i int) {
-		m := b.mem.Get().(*threadMem)
-		defer b.mem.Put(m)
-		r := runs[i/tiles]
-		for at := r.at; at < r.at+r.n; at += tokenTile {
-			f(m, r, i%tiles*tileRows, at, min(tokenTile, r.at+r.n-at))
+// eachPiece calls f for every piece of every run's expert: a tile of weight rows, or some vectors where the run is short.
+func (b *Backend) eachPiece(p *product, runs []expertRun, rows int, f func(m *worker, r expertRun, row, rows int)) {
+	tile := b.variant.tile
+	long := 2 * tile
+	for rows%long != 0 {
+		long -= tile
+	}
+	pieces := b.pieces[:0]
+	for i, r := range runs {
+		step := tile
+		if r.n <= p.few {
+			step = long
 		}
+		for row := 0; row < rows; row += step {
+			pieces = append(pieces, expertPiece{i, row, step})
+		}
+	}
+	b.pieces = pieces
+	b.pool.each(len(pieces), func(i int) {
+		m := b.worker()
+		defer b.release(m)
+		f(m, runs[pieces[i].run], pieces[i].row, pieces[i].rows)
 	})
 }
 
-// pick copies the quantised rows of x that the choices read, in their order.
-func (b *Backend) pick(x *acts, order []int32, k int) *acts {
-	p, c := &b.picked, x.cols
-	p.set(nil, 0, 0)
-	p.n, p.cols = len(order), c
-	copyRows := func(i, row int) {
-		if len(x.qk) > 0 {
-			copy(p.qk[i*c:(i+1)*c], x.qk[row*c:])
-			copy(p.qkd[i*c/256:(i+1)*c/256], x.qkd[row*c/256:])
-			copy(p.qksum[i*c/16:(i+1)*c/16], x.qksum[row*c/16:])
-		}
-		if len(x.q8) > 0 {
-			copy(p.q8[i*c:(i+1)*c], x.q8[row*c:])
-			copy(p.q8d[i*c/32:(i+1)*c/32], x.q8d[row*c/32:])
-		}
-	}
-	if len(x.qk) > 0 {
-		grow(&p.qk, p.n*c)
-		grow(&p.qkd, p.n*c/256)
-		grow(&p.qksum, p.n*c/16)
-	}
-	if len(x.q8) > 0 {
-		grow(&p.q8, p.n*c)
-		grow(&p.q8d, p.n*c/32)
-	}
-	for i, o := range order {
-		copyRows(i, int(o)/k)
-	}
-	return p
-}
+type expertPiece struct{ run, row, rows int }

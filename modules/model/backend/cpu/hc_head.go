@@ -17,7 +17,7 @@ func (b *Backend) HCHead(a backend.HCHeadArgs) {
 		for s := range w {
 			w[s] = sigmoid(float32(w[s]*scale[0])+base[s]) + b.sh.HCEps
 		}
-		collapse(x, b.f32(a.HC, int(outs[i])), w, b.sh.Embd)
+		b.collapse(x, b.f32(a.HC, int(outs[i])), w, b.sh.Embd)
 		rmsNorm(x, x, norm, b.sh.RMSEps)
 	})
 }

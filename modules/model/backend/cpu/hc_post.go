@@ -20,6 +20,13 @@ func (b *Backend) HCPost(a backend.HCPostArgs) {
 				y[j] -= float32(f * v[j])
 			}
 		}
+		if b.variant.hcPost != nil && d%16 == 0 {
+			b.fastHCPost(hc, y, mix)
+			if a.Tap.ID != 0 {
+				copy(b.f32(a.Tap, i), hc)
+			}
+			return
+		}
 		post, comb := mix[s:2*s], mix[2*s:]
 		for j := range d {
 			var in, out [s]float32
@@ -40,4 +47,11 @@ func (b *Backend) HCPost(a backend.HCPostArgs) {
 			copy(b.f32(a.Tap, i), hc)
 		}
 	})
+}
+
+func (b *Backend) fastHCPost(hc, y, mix []float32) {
+	m := b.worker()
+	defer b.release(m)
+	m.hc = hcArgs{hc: &hc[0], y: &y[0], mix: &mix[0], width: len(y), n: len(y)}
+	b.variant.hcPost(&m.hc)
 }

@@ -16,7 +16,7 @@ func (b *Backend) HCPre(a backend.HCPreArgs) {
 	b.pool.each(n, func(i int) {
 		mix, x := b.f32(a.Mix, i), b.f32(a.X, i)
 		b.splitControl(mix, m[i*backend.MixWidth:(i+1)*backend.MixWidth], scale, base)
-		collapse(x, b.f32(a.HC, i), mix[:backend.Streams], d)
+		b.collapse(x, b.f32(a.HC, i), mix[:backend.Streams], d)
 		rmsNorm(x, x, norm, b.sh.RMSEps)
 	})
 }
@@ -85,7 +85,14 @@ func normalize(c []float32, outer, inner int, eps float32) {
 }
 
 // collapse is the weighted sum of the streams.
-func collapse(x, hc, pre []float32, d int) {
+func (b *Backend) collapse(x, hc, pre []float32, d int) {
+	if b.variant.hcPre != nil && d%16 == 0 {
+		m := b.worker()
+		defer b.release(m)
+		m.hc = hcArgs{hc: &hc[0], x: &x[0], mix: &pre[0], width: d, n: d}
+		b.variant.hcPre(&m.hc)
+		return
+	}
 	for j := range d {
 		acc := float32(0)
 		for s, p := range pre {

@@ -11,10 +11,15 @@ const rowPiece = 16
 
 // matmul multiplies weight rows row0 … row0+rows−1 with every activation row: out[i·stride+r] = W[row0+r]·x[i].
 func (b *Backend) matmul(out []float32, stride int, w *weight, row0, rows int, x *acts) {
-	if b.tiled(out, stride, w, row0, rows, x) {
+	b.need(x, w.typ)
+	if p := b.variant.op(w, rows); p != nil {
+		if x.n <= p.few || rows < b.variant.tile {
+			b.vectors(p, out, stride, w, row0, rows, x)
+		} else {
+			b.tiles(p, out, stride, w, row0, rows, x)
+		}
 		return
 	}
-	b.need(x, w.typ)
 	b.pool.span(rows, rowPiece, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			wr := w.data[(row0+r)*w.rowBytes:][:w.rowBytes]

@@ -1,0 +1,437 @@
+// One activation row: as many weight rows as there are lanes, side by side. Each row's integer block sum is reduced to its
+// lane, and the f32 sum of a lane runs over blocks in ascending order, as in the plain loops.
+#include "unpack.h"
+
+// What the next rows need is fetched while these are multiplied: rows lie one after another, so memory is read in order.
+INLINE void fetch(const u8 *w, i64 bytes) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+	for (i64 i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(w + i), _MM_HINT_T1);
+#else
+	for (i64 i = 0; i < bytes; i += 64) __builtin_prefetch(w + i, 0, 2);
+#endif
+}
+
+#if LANES == 16
+// Sums of the eight dwords in each half: lane i has the low half of v[i], lane 8+i the high half.
+INLINE __m512i reduce8(const __m512i v[8]) {
+	__m512i t[4], u[2];
+	EACH(i, 4) t[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+	EACH(i, 2) u[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(t[2 * i], t[2 * i + 1]), _mm512_unpackhi_epi64(t[2 * i], t[2 * i + 1]));
+	const __m512i a = _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), b = _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2);
+	return _mm512_add_epi32(_mm512_permutex2var_epi64(u[0], a, u[1]), _mm512_permutex2var_epi64(u[0], b, u[1]));
+}
+INLINE __m512i join(__m256i lo, __m256i hi) { return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1); }
+INLINE __m256i fold(__m512i v) { return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)); }
+
+// The f16 at p of 16 rows.
+INLINE __m512 halves16(const u8 *p, i64 stride) {
+	__m128i a = _mm_setzero_si128(), b = a;
+#define ONE(v, i) v = _mm_insert_epi16(v, load16(p), i); p += stride; OPAQUE(p);
+	ONE(a, 0) ONE(a, 1) ONE(a, 2) ONE(a, 3) ONE(a, 4) ONE(a, 5) ONE(a, 6) ONE(a, 7)
+	ONE(b, 0) ONE(b, 1) ONE(b, 2) ONE(b, 3) ONE(b, 4) ONE(b, 5) ONE(b, 6) ONE(b, 7)
+#undef ONE
+	return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
+}
+
+KERNEL vecQ8_0(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	vf acc = f_zero();
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 544);
+		ahead += 544;
+		__m512i y = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(a->x + 32 * b))), v[8];
+		const u8 *lo = p, *hi = p + 8 * stride;
+		EACH(i, 8) {
+			__m512i q = join(_mm256_loadu_si256((const void *)(lo + 2)), _mm256_loadu_si256((const void *)(hi + 2)));
+			v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), y);
+			lo += stride;
+			hi += stride;
+			OPAQUE(lo);
+			OPAQUE(hi);
+		}
+		vi sum = _mm512_add_epi32(reduce8(v), _mm512_set1_epi32(a->xn[b]));
+		acc = f_add(acc, f_mul(f_mul(halves16(p, stride), f_set(a->xd[b])), f_int(sum)));
+		p += 34;
+	}
+	f_store(a->out, acc);
+}
+
+KERNEL vecMXFP4(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	// biased by 128
+	const __m512i table = _mm512_broadcast_i32x4(_mm_set_epi8(116, 120, 122, 124, 125, 126, 127, -128, -116, -120, -122, -124, -125, -126, -127, -128));
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	vf acc = f_zero();
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 272);
+		ahead += 272;
+		__m512i y = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(a->x + 32 * b))), v[8];
+		const u8 *lo = p, *hi = p + 8 * stride;
+		EACH(i, 8) {
+			__m512i c = join(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(lo + 1))), _mm256_castsi128_si256(_mm_loadu_si128((const void *)(hi + 1))));
+			c = _mm512_permutex_epi64(c, 0x44);
+			c = _mm512_and_si512(_mm512_mask_srli_epi16(c, 0xff00ff00, c, 4), _mm512_set1_epi8(15));
+			v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_shuffle_epi8(table, c), y);
+			lo += stride;
+			hi += stride;
+			OPAQUE(lo);
+			OPAQUE(hi);
+		}
+		vi sum = _mm512_add_epi32(reduce8(v), _mm512_set1_epi32(a->xn[b]));
+		__m128i e = _mm_setzero_si128();
+		const u8 *pe = p;
+#define ONE(i) e = _mm_insert_epi8(e, *pe, i); pe += stride; OPAQUE(pe);
+		ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11) ONE(12) ONE(13) ONE(14) ONE(15)
+#undef ONE
+		__m512i e32 = _mm512_cvtepu8_epi32(e);
+		vf d = f_mul(_mm512_castsi512_ps(_mm512_mask_mov_epi32(_mm512_slli_epi32(e32, 23), _mm512_testn_epi32_mask(e32, e32), _mm512_set1_epi32(0x00400000))), f_set(0.5f));
+		acc = f_add(acc, f_mul(f_mul(d, f_set(a->xd[b])), f_int(sum)));
+		p += 17;
+	}
+	f_store(a->out, acc);
+}
+
+KERNEL vecIQ2_XXS(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	const struct iq2Regs tab = iq2_load(a->iq2);
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	f_store(a->out, f_zero()); // the sum stays in memory: registers are full of tables
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 1056);
+		ahead += 1056;
+		const i8 *x = a->x + 256 * b;
+		const u8 *row = p;
+		u8 *t = a->tmp;
+		LOOP (int i = 0; i < 16; i++) {
+			const struct iq2Index *k = &iq2_index;
+			OPAQUE(k);
+			__m512i z = _mm512_loadu_si512(row + 2), digits = iq2_digits(tab, z, k), signs = iq2_signs(z), sum = _mm512_setzero_si512();
+			EACH(q, 4) {
+				__m512i y = _mm512_loadu_si512(x + 64 * q);
+				y = _mm512_mask_sub_epi8(y, iq2_negative(signs, q, k), _mm512_setzero_si512(), y);
+				// a lane's sum fits 16 bits
+				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), iq2_mags(digits, q, k), y), iq2_scales(z, q, k));
+			}
+			_mm256_storeu_si256((void *)(t + 32 * (i * 2 % 16 + i / 8)), fold(sum));
+			row += stride;
+			OPAQUE(row);
+		}
+		__m512i v[8];
+		EACH(i, 8) v[i] = _mm512_loadu_si512(t + 64 * i);
+		f_store(a->out, f_add(f_load(a->out), f_mul(f_mul(halves16(p, stride), f_set(a->xd[b])), f_int(reduce8(v)))));
+		p += 66;
+	}
+	f_store(a->out, f_mul(f_set(0.125f), f_load(a->out)));
+}
+
+// Block sums and sums of minimums of 16 rows, from a pair of vectors of eight for each row.
+INLINE void reduce_pairs(const u8 *t, vi *sum, vi *low) {
+	__m512i v[8], u;
+	EACH(i, 8) v[i] = _mm512_loadu_si512(t + 64 * i);
+	u = reduce8(v);
+	EACH(i, 8) v[i] = _mm512_loadu_si512(t + 512 + 64 * i);
+	__m512i h = reduce8(v);
+	*sum = _mm512_shuffle_i64x2(u, h, 0x44);
+	*low = _mm512_shuffle_i64x2(u, h, 0xee);
+}
+
+KERNEL vecQ2_K(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	vf acc = f_zero();
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 1344);
+		ahead += 1344;
+		const i8 *x = a->x + 256 * b;
+		__m512i y[4];
+		EACH(k, 4) y[k] = join(_mm256_loadu_si256((const void *)(x + 32 * k)), _mm256_loadu_si256((const void *)(x + 128 + 32 * k)));
+		__m256i xs = _mm256_loadu_si256((const void *)(a->xs + 16 * b));
+		const u8 *row = p;
+		u8 *t = a->tmp;
+		LOOP (int i = 0; i < 16; i++) {
+			__m128i s = _mm_loadu_si128((const void *)row), mask = _mm_set1_epi8(15);
+			__m512i sc = _mm512_castsi128_si512(_mm_and_si128(s, mask)), bits = _mm512_loadu_si512(row + 16), sum = _mm512_setzero_si512();
+			__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), mask)), xs);
+			EACH(k, 4) {
+				__m512i c = _mm512_and_si512(_mm512_srli_epi16(bits, 2 * k), _mm512_set1_epi8(3));
+				__m512i at = _mm512_set_epi32(9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k,
+					1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 2 * k, 2 * k, 2 * k, 2 * k);
+				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
+			}
+			_mm512_storeu_si512(t + 64 * i, join(fold(sum), low));
+			row += stride;
+			OPAQUE(row);
+		}
+		vi sum, low;
+		reduce_pairs(t, &sum, &low);
+		vf yd = f_set(a->xd[b]);
+		acc = f_add(acc, f_sub(f_mul(f_mul(yd, halves16(p + 80, stride)), f_int(sum)), f_mul(f_mul(yd, halves16(p + 82, stride)), f_int(low))));
+		p += 84;
+	}
+	f_store(a->out, acc);
+}
+
+KERNEL vecQ4_K(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	vf acc = f_zero();
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 2304);
+		ahead += 2304;
+		const i8 *x = a->x + 256 * b;
+		__m512i y[4]; // groups 0 and 2, 1 and 3, 4 and 6, 5 and 7
+		EACH(k, 4) {
+			const i8 *at = x + 128 * (k / 2) + 32 * (k & 1);
+			y[k] = join(_mm256_loadu_si256((const void *)at), _mm256_loadu_si256((const void *)(at + 64)));
+		}
+		__m256i xs = _mm256_loadu_si256((const void *)(a->xs + 16 * b));
+		const u8 *row = p;
+		u8 *t = a->tmp;
+		LOOP (int i = 0; i < 16; i++) {
+			__m512i sc = _mm512_castsi128_si512(_mm_cvtsi64_si128(q4_scales(row))), sum = _mm512_setzero_si512();
+			__m128i mn = _mm_cvtsi64_si128(q4_mins(row));
+			__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(mn, mn)), xs);
+			EACH(k, 4) {
+				__m512i c = _mm512_loadu_si512(row + 16 + 64 * (k / 2));
+				c = _mm512_and_si512(k & 1 ? _mm512_srli_epi16(c, 4) : c, _mm512_set1_epi8(15));
+				const int g = 4 * (k / 2) + (k & 1);
+				__m512i at = _mm512_set_epi32(g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g, g, g, g, g, g, g, g);
+				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
+			}
+			_mm512_storeu_si512(t + 64 * i, join(fold(sum), low));
+			row += stride;
+			OPAQUE(row);
+		}
+		vi sum, low;
+		reduce_pairs(t, &sum, &low);
+		vf yd = f_set(a->xd[b]);
+		acc = f_add(acc, f_sub(f_mul(f_mul(yd, halves16(p, stride)), f_int(sum)), f_mul(f_mul(yd, halves16(p + 2, stride)), f_int(low))));
+		p += 144;
+	}
+	f_store(a->out, acc);
+}
+
+#else // 8 or 4 lanes: every row's block goes to bytes, and is multiplied from there
+
+#if LANES == 8
+INLINE vi dot32(vi acc, const u8 *w, const i8 *x) { return i_dot4(acc, i_load(w), i_load(x)); }
+INLINE vi reduce(const vi *v) {
+	vi t[4];
+	EACH(i, 4) t[i] = _mm256_hadd_epi32(v[2 * i], v[2 * i + 1]);
+	t[0] = _mm256_hadd_epi32(t[0], t[1]);
+	t[2] = _mm256_hadd_epi32(t[2], t[3]);
+	return i_add(_mm256_permute2x128_si256(t[0], t[2], 0x20), _mm256_permute2x128_si256(t[0], t[2], 0x31));
+}
+INLINE vi mins16(const i16 *m, const i16 *xs) { return _mm256_madd_epi16(i_load(m), i_load(xs)); }
+#else
+INLINE vi dot32(vi acc, const u8 *w, const i8 *x) { return i_dot4(i_dot4(acc, i_load(w), i_load(x)), i_load(w + 16), i_load(x + 16)); }
+INLINE vi reduce(const vi *v) { return vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3])); }
+INLINE vi mins16(const i16 *m, const i16 *xs) {
+	int16x8_t a = vld1q_s16(m), b = vld1q_s16(m + 8), c = vld1q_s16(xs), d = vld1q_s16(xs + 8);
+	vi t = vmlal_high_s16(vmull_s16(vget_low_s16(a), vget_low_s16(c)), a, c);
+	return vmlal_high_s16(vmlal_s16(t, vget_low_s16(b), vget_low_s16(d)), b, d);
+}
+#endif
+
+INLINE vf halves(const u8 *p, i64 stride) {
+	f32 d[LANES];
+	vf v;
+	EACH(i, LANES) {
+		d[i] = half(p);
+		p += stride;
+		OPAQUE(p);
+	}
+	EACH(i, LANES) v[i] = d[i];
+	return v;
+}
+
+// Blocks of 32: the integer sums of a block of every row, then one step of every lane's f32 sum.
+#define VEC(name, bytes, per, row_code, step, last) \
+	KERNEL name(const struct vecArgs *a) { \
+		const i64 stride = a->stride; \
+		const u8 *p = a->w, *ahead = p + LANES * stride; \
+		vf acc = f_zero(); \
+		LOOP (i64 b = 0; b < a->blocks; b++) { \
+			fetch(ahead, LANES * bytes); \
+			ahead += LANES * bytes; \
+			const i8 *x = a->x + per * b; \
+			const u8 *row = p; \
+			u8 *t = a->tmp, *sum_at = t + 1024, *low_at = t + 2048; \
+			(void)t; \
+			(void)low_at; \
+			LOOP (int i = 0; i < LANES; i++) { \
+				row_code; \
+				row += stride; \
+				sum_at += 4 * LANES; \
+				low_at += 4 * LANES; \
+				OPAQUE(row); \
+			} \
+			vi v[LANES]; \
+			EACH(i, LANES) v[i] = i_load(a->tmp + 1024 + 4 * LANES * i); \
+			vi sum = reduce(v); \
+			step; \
+			p += bytes; \
+		} \
+		f_store(a->out, last); \
+	}
+
+VEC(vecQ8_0, 34, 32, { i_store(sum_at, dot32(i_zero(), row + 2, x)); },
+	acc = f_add(acc, f_mul(f_mul(halves(p, stride), f_set(a->xd[b])), f_int(sum))), acc)
+
+VEC(vecMXFP4, 17, 32, {
+	mx_codes(row, t);
+	*(f32 *)low_at = mxscale(*row);
+	i_store(sum_at, dot32(i_zero(), t, x));
+}, {
+	vf d;
+	EACH(i, LANES) d[i] = *(const f32 *)(a->tmp + 2048 + 4 * LANES * i);
+	acc = f_add(acc, f_mul(f_mul(d, f_set(a->xd[b])), f_int(sum)));
+}, acc)
+
+// K-quants take two passes: the integer sums and the scales of every block of every row, then the f32 sums of the lanes.
+struct ksum { i32 sum[LANES], low[LANES]; f32 d[LANES], dm[LANES]; };
+
+#define KVEC(name, bytes, code, mins, last) \
+	KERNEL name(const struct vecArgs *a) { \
+		const u8 *p = a->w; \
+		fetch(p + LANES * a->stride, LANES * a->stride); \
+		f32 *k = (f32 *)(a->tmp + 1024); \
+		LOOP (int r = 0; r < LANES; r++) { \
+			const i8 *x = a->x; \
+			LOOP (i64 b = a->blocks; b > 0; b--) { \
+				u8 *t = a->tmp; \
+				vi s = i_zero(); \
+				code; \
+				*(i32 *)k = i_sum(s); \
+				p += bytes; \
+				x += 256; \
+				k += sizeof(struct ksum) / 4; \
+				OPAQUE(p); \
+				OPAQUE(x); \
+				OPAQUE(k); \
+			} \
+			p += a->stride - bytes * a->blocks; \
+			k -= sizeof(struct ksum) / 4 * a->blocks - 1; \
+			OPAQUE(p); \
+			OPAQUE(k); \
+		} \
+		vf acc = f_zero(); \
+		const struct ksum *at = (const struct ksum *)(a->tmp + 1024); \
+		LOOP (i64 b = 0; b < a->blocks; b++, at++) { \
+			vf yd = f_set(a->xd[b]), v = f_mul(f_mul(yd, f_load(at->d)), f_int(i_load(at->sum))); \
+			if (mins) v = f_sub(v, f_mul(f_mul(yd, f_load(at->dm)), f_int(i_load(at->low)))); \
+			acc = f_add(acc, v); \
+		} \
+		f_store(a->out, last); \
+	}
+
+KVEC(vecIQ2_XXS, 66, {
+	k[2 * LANES] = half(p);
+	p += 2;
+	LOOP (int j = 0; j < 8; j++) {
+		iq2_group(p, t, a->iq2);
+		s = i_add(s, i_mul(dot32(i_zero(), t, x), i_set(2 * (load32(p + 4) >> 28) + 1)));
+		p += 8;
+		x += 32;
+		OPAQUE(p);
+		OPAQUE(x);
+	}
+	p -= 66;
+	x -= 256;
+}, 0, f_mul(f_set(0.125f), acc))
+
+KVEC(vecQ2_K, 84, {
+	q2_codes(p, t);
+	EACH(j, 8) s = dot32(s, t + 32 * j, x + 32 * j);
+	i16 *m = (i16 *)(t + 512);
+	LOOP (int j = 0; j < 16; j++) m[j] = p[j] >> 4;
+	*(i32 *)(k + LANES) = i_sum(mins16(m, a->xs + 16 * (a->blocks - b)));
+	k[2 * LANES] = half(p + 80);
+	k[3 * LANES] = half(p + 82);
+}, 1, acc)
+
+KVEC(vecQ4_K, 144, {
+	q4_codes(p, t);
+	u64 sc = q4_scales(p);
+	LOOP (int j = 0; j < 8; j++) {
+		s = i_add(s, i_mul(dot32(i_zero(), t + 32 * j, x + 32 * j), i_set(sc & 255)));
+		sc >>= 8;
+	}
+	i16 *m = (i16 *)(t + 512);
+	u64 mn = q4_mins(p);
+	LOOP (int j = 0; j < 8; j++) {
+		m[2 * j] = m[2 * j + 1] = mn & 255;
+		mn >>= 8;
+	}
+	*(i32 *)(k + LANES) = i_sum(mins16(m, a->xs + 16 * (a->blocks - b)));
+	k[2 * LANES] = half(p);
+	k[3 * LANES] = half(p + 2);
+}, 1, acc)
+#endif
+
+// Plain weights: a square of rows and elements is turned on its side, then lanes are rows. blocks counts elements.
+INLINE void turn(vf *v) {
+#if LANES == 16
+	__m512 r[16], t[16];
+	EACH(i, 8) {
+		t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+		t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+	}
+	EACH(i, 4) EACH(h, 2) {
+		r[4 * i + 2 * h] = (__m512)_mm512_unpacklo_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
+		r[4 * i + 2 * h + 1] = (__m512)_mm512_unpackhi_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
+	}
+	EACH(c, 4) {
+		__m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x44);
+		__m512 d = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xee);
+		v[c] = _mm512_shuffle_f32x4(a, b, 0x88);
+		v[4 + c] = _mm512_shuffle_f32x4(a, b, 0xdd);
+		v[8 + c] = _mm512_shuffle_f32x4(d, e, 0x88);
+		v[12 + c] = _mm512_shuffle_f32x4(d, e, 0xdd);
+	}
+#elif LANES == 8
+	__m256 r[8], t[8];
+	EACH(i, 4) {
+		t[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+		t[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+	}
+	EACH(i, 2) EACH(h, 2) {
+		r[4 * i + 2 * h] = (__m256)_mm256_unpacklo_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
+		r[4 * i + 2 * h + 1] = (__m256)_mm256_unpackhi_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
+	}
+	EACH(c, 4) {
+		v[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
+		v[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
+	}
+#else
+	float32x4x2_t a = vtrnq_f32(v[0], v[1]), b = vtrnq_f32(v[2], v[3]);
+	v[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+	v[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+	v[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+	v[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+#endif
+}
+
+#define VECF(name, bytes, loadv) \
+	KERNEL name(const struct vecArgs *a) { \
+		const u8 *w = a->w, *ahead = w + LANES * a->stride; \
+		vf acc = f_zero(); \
+		LOOP (i64 i = 0; i < a->blocks; i += LANES) { \
+			fetch(ahead, LANES * LANES * bytes); \
+			ahead += LANES * LANES * bytes; \
+			vf v[LANES]; \
+			const u8 *p = w + bytes * i; \
+			EACH(k, LANES) { \
+				v[k] = loadv; \
+				p += a->stride; \
+				OPAQUE(p); \
+			} \
+			turn(v); \
+			EACH(k, LANES) acc = f_add(acc, f_mul(v[k], f_set(a->xf[i + k]))); \
+		} \
+		f_store(a->out, acc); \
+	}
+
+VECF(vecF16, 2, f_half((const u16 *)p))
+VECF(vecF32, 4, f_load((const f32 *)p))
