@@ -53,8 +53,6 @@ type completion struct {
 	stops    []string
 	format   format
 	logprobs int // alternatives to report; -1: none
-
-	client string // whom the request says it is for
 }
 
 func newCompletion() *completion {

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -157,7 +158,7 @@ func (c *call) streamResponse(j *job, q responseRequest) error {
 		return errGone
 	}
 	if err := j.wait(st.take, comment(st.out)); err != nil {
-		if err != errGone {
+		if !errors.Is(err, errGone) {
 			e := explain(err)
 			st.event("error", map[string]any{"code": e.Code, "message": e.Message, "param": nil})
 			_ = st.out.Flush() // it failed already

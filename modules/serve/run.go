@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -284,7 +283,7 @@ func (s *Server) forced(q *completion, segments []chat.Segment) ([][]int32, erro
 	case q.n > 1:
 		return nil, wire.BadRequest("n", "n: want 1 where a tool must be called, got %d", q.n)
 	case !endsThinking(segments) && q.thinking != chat.Off:
-		return nil, wire.BadRequest("tool_choice", "tool_choice: %s", fmt.Sprintf("want a turn to begin where a tool must be called"))
+		return nil, wire.BadRequest("tool_choice", "tool_choice: want a turn to begin where a tool must be called")
 	}
 	return out, nil
 }

@@ -53,10 +53,11 @@ func run(spend, only string) error {
 
 // fuzz shows one line per target, and everything where it fails.
 func fuzz(dir, name, spend string) error {
-	c := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", spend, ".")
+	c := exec.Command("go", "test", "-run", "^$", "-fuzz", "^"+name+"$", "-fuzztime", spend, "-fuzzminimizetime", "5x", ".")
 	c.Dir = dir
 	out, err := c.CombinedOutput()
-	if err != nil {
+	// At its deadline the fuzzer now and then reports the deadline itself as the failure; a real one leaves an input.
+	if err != nil && !(bytes.Contains(out, []byte("context deadline exceeded")) && !bytes.Contains(out, []byte("Failing input"))) {
 		return fmt.Errorf("%s.%s: %w\n%s", dir, name, err, out)
 	}
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
