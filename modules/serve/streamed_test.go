@@ -13,7 +13,6 @@ func (b *bench) streamed(endpoint, request string) (s said) {
 	names, data, _ := b.events(endpoint, request)
 	type call struct{ name, args string }
 	var calls []call
-	var open []bool // of call i
 	for i, d := range data {
 		str := func(path string) string { x, _ := at(d, path).(string); return x }
 		switch endpoint {
@@ -24,7 +23,7 @@ func (b *bench) streamed(endpoint, request string) (s said) {
 				s.Finish = f
 			}
 			if n := str("choices.0.delta.tool_calls.0.function.name"); n != "" {
-				calls, open = append(calls, call{name: n}), append(open, true)
+				calls = append(calls, call{name: n})
 			}
 			if a := str("choices.0.delta.tool_calls.0.function.arguments"); a != "" {
 				calls[len(calls)-1].args += a

@@ -252,7 +252,7 @@ func (s *schema) object(n *wire.Node, path string, use func(...string)) expr {
 	props := n.Get("properties")
 	extra := n.Get("additionalProperties")
 	if len(props.Keys) == 0 {
-		value := s.k.value
+		var value expr
 		switch {
 		case extra.Kind == wire.Bool && extra.Text == "false":
 			return seq(lit("{"), s.k.space, lit("}"))
