@@ -171,7 +171,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%d rows: a coordinate is no number", n)
 		}
 		for d := xml.NewDecoder(&b); ; {
-			if _, err := d.Token(); err == io.EOF {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				t.Fatalf("%d rows: %v", n, err)

@@ -170,13 +170,13 @@ func TestFlashPieces(t *testing.T) {
 		whole := make([]byte, n)
 		fill.fill(whole, 0)
 		var b bytes.Buffer
-		if err := fill.write(&b, int64(n), 3); err != nil {
+		if err := fill.write(&b, n, 3); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(whole, b.Bytes()) {
 			t.Errorf("%v: pieces differ from the whole", typ)
 		}
-		if err := fill.write(&failing{left: 5 << 20}, int64(n), 3); !errors.Is(err, errFull) {
+		if err := fill.write(&failing{left: 5 << 20}, n, 3); !errors.Is(err, errFull) {
 			t.Errorf("%v: want the writer's error, got %v", typ, err)
 		}
 		if typ == gguf.TypeQ8_0 {

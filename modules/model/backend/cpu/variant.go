@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"unsafe"
 
 	"github.com/ds4-go/ds4/modules/gguf"
 )
@@ -119,11 +118,6 @@ type worker struct {
 	turned []float32
 	rows   [][]byte
 	ptrs   []*byte
-}
-
-// at is a pointer into a slice, which may be empty.
-func at[T any](s []T, i int) *T {
-	return (*T)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), uintptr(i)*unsafe.Sizeof(*new(T))))
 }
 
 // iq2 is the codebook of IQ2_XXS in the forms that kernels read.

@@ -50,7 +50,7 @@ func (b *Backend) Alloc(name string, rows int, parts ...backend.Part) (backend.B
 		return backend.Buf{}, fmt.Errorf("metal: %s: %d rows of %d bytes: %w", name, rows, u.row, backend.ErrMemory)
 	}
 	n := max(u.row*rows, 256)
-	err := error(nil)
+	var err error
 	if name == pagesName && n > lazyBytes && canReserve {
 		u.pool = &pool{}
 		if u.pool.mem, err = reserve(n); err == nil {
