@@ -102,29 +102,32 @@ static inline int col_of(int lane) { return (lane / 4 & 2) * 2 + lane % 2 * 2; }
 extern "C" int sim_row(u32 lane) { return row_of(lane); }
 extern "C" int sim_col(u32 lane) { return col_of(lane); }
 
-static float element(const void *p, int j, int half) { return half ? (float)((const _Float16 *)p)[j] : ((const float *)p)[j]; }
-
+static inline void scatter(float (*m)[8], Fiber *lanes, const void *Multiply::*part, bool half) {
+  for (int l = 0; l < 32; l++) {
+    const void *p = ((const Multiply *)lanes[l].value)->*part;
+    float *to = &m[row_of(l)][col_of(l)];
+    if (half) { to[0] = ((const _Float16 *)p)[0]; to[1] = ((const _Float16 *)p)[1]; }
+    else memcpy(to, p, 8);
+  }
+}
 static void multiply(Fiber *lanes) {
-  float a[8][8], b[8][8], d[8][8];
-  for (int l = 0; l < 32; l++) {
-    auto *m = (const Multiply *)lanes[l].value;
-    for (int j = 0; j < 2; j++) {
-      int r = row_of(l), c = col_of(l) + j;
-      a[r][c] = element(m->a, j, m->half_a); b[r][c] = element(m->b, j, m->half_b); d[r][c] = element(m->c, j, m->half_c);
-    }
-  }
+  alignas(32) float a[8][8], b[8][8], d[8][8];
+  auto *kind = (const Multiply *)lanes[0].value;
+  scatter(a, lanes, &Multiply::a, kind->half_a);
+  scatter(b, lanes, &Multiply::b, kind->half_b);
+  scatter(d, lanes, &Multiply::c, kind->half_c);
   int first = config.seed & 7; // hardware sums in an order of its own, the same each time
-  for (int i = 0; i < 8; i++) {
-    int k = (i + first) & 7;
-    for (int r = 0; r < 8; r++)
-      for (int c = 0; c < 8; c++) d[r][c] += a[r][k] * b[k][c];
-  }
-  for (int l = 0; l < 32; l++) {
-    auto *m = (const Multiply *)lanes[l].value;
-    for (int j = 0; j < 2; j++) {
-      float v = d[row_of(l)][col_of(l) + j];
-      if (m->half_d) ((_Float16 *)m->d)[j] = (_Float16)v; else ((float *)m->d)[j] = v;
+  for (int r = 0; r < 8; r++)
+    for (int i = 0; i < 8; i++) {
+      int k = (i + first) & 7;
+      float x = a[r][k];
+      for (int c = 0; c < 8; c++) d[r][c] += x * b[k][c];
     }
+  for (int l = 0; l < 32; l++) {
+    void *to = ((const Multiply *)lanes[l].value)->d;
+    const float *v = &d[row_of(l)][col_of(l)];
+    if (kind->half_d) { ((_Float16 *)to)[0] = v[0]; ((_Float16 *)to)[1] = v[1]; }
+    else memcpy(to, v, 8);
   }
 }
 

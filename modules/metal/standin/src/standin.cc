@@ -22,6 +22,7 @@ u64 totals[TOTALS];
 
 static std::string failure; // of the running command buffer
 static int failure_code;
+std::atomic<bool> has_failed{false};
 void fail(int code, const char *format, ...) {
   char text[1024];
   va_list ap;
@@ -30,10 +31,9 @@ void fail(int code, const char *format, ...) {
   va_end(ap);
   static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_lock(&mu);
-  if (failure.empty()) { failure = text; failure_code = code; }
+  if (failure.empty()) { failure = text; failure_code = code; has_failed = true; }
   pthread_mutex_unlock(&mu);
 }
-bool failed() { return !failure.empty(); }
 
 // ---- objects
 
@@ -258,7 +258,7 @@ u64 objc_msgSend(Obj *o, const char *s, u64 a, u64 b, u64 c, u64 d) {
     if (IS("commit")) {
       if (x->encoding) { fprintf(stderr, "standin: commit before endEncoding\n"); abort(); }
       if (failure.empty()) { x->status = 4; for (auto &v : x->signals) v.first->value = v.second; }
-      else { x->status = 5; x->err = new Err(failure, failure_code); failure.clear(); }
+      else { x->status = 5; x->err = new Err(failure, failure_code); failure.clear(); has_failed = false; }
       return 0;
     }
     if (IS("waitUntilCompleted")) { if (!x->status) { fprintf(stderr, "standin: waits for a command buffer that was not committed\n"); abort(); } return 0; }

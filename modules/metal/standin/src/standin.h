@@ -1,6 +1,7 @@
 // What the parts of the stand-in share: objects and messages (standin.cc), kernels from source (compile.cc), threads (run.cc).
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -86,7 +87,8 @@ enum { COMMAND_BUFFERS, ENCODERS, DISPATCHES, BARRIERS, MESSAGES, TOTALS };
 extern u64 totals[TOTALS];
 
 void fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool failed();
+extern std::atomic<bool> has_failed;
+inline bool failed() { return has_failed.load(std::memory_order_relaxed); }
 std::mt19937 *rng();
 
 } // namespace standin
