@@ -280,3 +280,19 @@ func TestResidency(t *testing.T) {
 		t.Errorf("want ErrUnsupported, got %v", err)
 	}
 }
+
+// readOnly wraps a map that may not be written.
+func readOnly(t testing.TB, d *metal.Device) *metal.Buffer {
+	t.Helper()
+	m, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Munmap(m) })
+	b, err := d.Wrap(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Release)
+	return b
+}

@@ -81,7 +81,7 @@ static void body() {
 extern "C" void sim_barrier() { yield(BARRIER); self->cur->epoch++; }
 extern "C" void sim_simdgroup_barrier() { yield(SIMD_BARRIER); self->cur->simd_epoch++; }
 extern "C" u32 sim_lane() { return self->cur->ids.lane; }
-// sim_gather returns every lane's value, `size` bytes apart; *lanes says which there are.
+// sim_gather returns every lane's value, `size` (below 256; an operation's code above) bytes apart; *lanes says which there are.
 extern "C" const void *sim_gather(const void *value, u32 size, u32 *lanes) {
   Fiber *f = self->cur;
   f->op = GATHER; f->value = value; f->size = size;
@@ -173,7 +173,7 @@ static bool advance(Fiber *f, int n, Simd &s) {
       if (s.mask != ~0u) { fail(1, "%s: a matrix operation without all 32 lanes", name()); return false; }
       multiply(f);
     } else
-      for (int l = 0; l < n; l++) if (s.mask >> l & 1) memcpy(s.values + l * f[l].size, f[l].value, f[l].size);
+      for (int l = 0; l < n; l++) if (s.mask >> l & 1) memcpy(s.values + l * (f[l].size & 255), f[l].value, f[l].size & 255);
     for (int l = 0; l < n; l++) if (f[l].state == COLLECTIVE) f[l].state = READY;
   }
 }
