@@ -74,16 +74,18 @@ func (p *pool) help(i int) {
 
 // await returns when a loop after the seen ones has started.
 func (p *pool) await(h *helper, seen uint32) {
-	for range spins {
-		if p.loop.Load() != seen {
-			return
+	for {
+		for range spins {
+			if p.loop.Load() != seen {
+				return
+			}
 		}
+		h.asleep.Store(true)
+		if p.loop.Load() != seen && h.asleep.CompareAndSwap(true, false) {
+			return // it came just now, and nobody will wake us
+		}
+		<-h.wake // perhaps late, for a loop that this helper saw while it spun: look again
 	}
-	h.asleep.Store(true)
-	if p.loop.Load() != seen && h.asleep.CompareAndSwap(true, false) {
-		return // it came just now, and nobody will wake us
-	}
-	<-h.wake
 }
 
 // work does the thread's own part, then what is left of the others'.
