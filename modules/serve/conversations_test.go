@@ -32,10 +32,10 @@ func TestConversations(t *testing.T) {
 	}
 	cached := newBench(t, script, nil)
 	bare := newBench(t, script, nil)
-	cold := sched.New(sched.Config{Engine: bare.engine, SnapshotBytes: -1, Log: zerolog.Nop()})
-	if err := bare.server.c.Scheduler.Close(t.Context()); err != nil { // one engine has one owner
+	if err := bare.server.c.Scheduler.Close(t.Context()); err != nil { // first: one engine has one owner
 		t.Fatal(err)
 	}
+	cold := sched.New(sched.Config{Engine: bare.engine, SnapshotBytes: -1, Log: zerolog.Nop()})
 	bare.server.c.Scheduler = cold
 	defer func() {
 		if err := cold.Close(t.Context()); err != nil {
