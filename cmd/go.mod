@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/ds4-go/ds4/modules/fetch v0.1.0
 	github.com/ds4-go/ds4/modules/gguf v0.1.0
+	github.com/ds4-go/ds4/modules/metal v0.1.0
 	github.com/ds4-go/ds4/modules/model v0.1.0
 	github.com/ds4-go/ds4/modules/serve v0.1.0
 	github.com/rs/zerolog v1.35.1
@@ -16,6 +17,7 @@ require (
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/ebitengine/purego v0.11.3 // indirect
 	github.com/julienschmidt/httprouter v1.3.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/prometheus/client_golang v1.25.0 // indirect

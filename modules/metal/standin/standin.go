@@ -59,10 +59,7 @@ var build = sync.OnceValues(func() (string, error) {
 			return "", err
 		}
 	}
-	if err := set(path, "cache", dir); err != nil {
-		return "", err
-	}
-	return path, set(path, "include", filepath.Join(dir, "src", "include"))
+	return path, nil
 })
 
 func compile(cc, dir, path string) error {

@@ -8,6 +8,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <set>
 #include <sys/mman.h>
@@ -17,6 +18,16 @@
 namespace standin {
 
 Config config;
+// Beside the library lie its sources, the kernels' library among them, and what was compiled before.
+static bool placed = [] {
+  Dl_info info;
+  if (!dladdr((void *)&fail, &info)) return false;
+  std::string dir = info.dli_fname;
+  dir = dir.substr(0, dir.rfind('/'));
+  config.cache = dir;
+  config.include = dir + "/src/include";
+  return true;
+}();
 std::map<std::string, Counts> counts;
 u64 totals[TOTALS];
 

@@ -26,9 +26,7 @@ struct Config {
   u64 working_set = 8ull << 30, max_buffer = 4ull << 30, memory = 64ull << 30;
   void set(const std::string &name, const std::string &v) {
     u64 n = strtoull(v.c_str(), 0, 10);
-    if (name == "cache") cache = v;
-    else if (name == "include") include = v;
-    else if (name == "clang") clang = v;
+    if (name == "clang") clang = v;
     else if (name == "seed") seed = n;
     else if (name == "threads") threads = n;
     else if (name == "macos") macos = n;

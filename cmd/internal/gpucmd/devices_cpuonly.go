@@ -1,0 +1,5 @@
+//go:build cpuonly
+
+package gpucmd
+
+var devices []device

@@ -1,0 +1,11 @@
+package gpucmd
+
+import "golang.org/x/sys/unix"
+
+func systemVersion() string {
+	v, err := unix.Sysctl("kern.osproductversion")
+	if err != nil {
+		return ""
+	}
+	return ", macOS " + v
+}

@@ -1,0 +1,5 @@
+//go:build !darwin
+
+package gpucmd
+
+func systemVersion() string { return "" }
