@@ -142,7 +142,7 @@ func (v jsonValue) python(b []byte) []byte {
 	case jsonNumber:
 		return append(b, pythonNumber(v.text)...)
 	case jsonString:
-		return append(appendEscaped(append(b, '"'), v.text), '"')
+		return append(AppendEscaped(append(b, '"'), v.text), '"')
 	}
 	open, end := byte('['), byte(']')
 	if v.kind == jsonObject {
@@ -154,7 +154,7 @@ func (v jsonValue) python(b []byte) []byte {
 			b = append(b, ", "...)
 		}
 		if v.kind == jsonObject {
-			b = append(appendEscaped(append(b, '"'), v.keys[i]), `": `...)
+			b = append(AppendEscaped(append(b, '"'), v.keys[i]), `": `...)
 		}
 		b = item.python(b)
 	}
@@ -189,9 +189,9 @@ func pythonNumber(s string) string {
 	return d
 }
 
-// appendEscaped appends the inside of a JSON string with no more escapes than JSON demands. Bytes that are not UTF-8
+// AppendEscaped appends the inside of a JSON string with no more escapes than JSON demands. Bytes that are not UTF-8
 // become U+FFFD, one each.
-func appendEscaped(b []byte, s string) []byte {
+func AppendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	for i := 0; i < len(s); {
 		c := s[i]

@@ -140,7 +140,7 @@ func (b *blockParser) lineBreak(i int) int {
 
 func (b *blockParser) valueText(s string) {
 	if b.open.value.typed == streamed {
-		b.send(string(appendEscaped(nil, s)))
+		b.send(string(AppendEscaped(nil, s)))
 	} else {
 		b.open.value.collect(s)
 	}
@@ -171,7 +171,7 @@ func (b *blockParser) sendValue(v *value) {
 			return
 		}
 	}
-	b.send(`"` + string(appendEscaped(nil, text)) + `"`)
+	b.send(`"` + string(AppendEscaped(nil, text)) + `"`)
 }
 
 // fits tells whether a JSON value is what the schema declares, where the model left the type open.
@@ -259,7 +259,7 @@ func (b *blockParser) sendKey(name string) {
 		b.open.begun = true
 		before = `{"`
 	}
-	b.send(before + string(appendEscaped(nil, name)) + `":`)
+	b.send(before + string(AppendEscaped(nil, name)) + `":`)
 }
 
 func (b *blockParser) send(fragment string) {

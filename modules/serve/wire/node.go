@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/ds4-go/ds4/modules/model/chat"
 )
 
 // Kind is the kind of a JSON value.
@@ -73,36 +75,9 @@ func (n *Node) Compact(b []byte) []byte {
 	return append(b, end)
 }
 
-// AppendString appends a JSON string.
+// AppendString appends a JSON string, escaped as the chat template's writer does.
 func AppendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r)
-			i += n
-			continue
-		}
-		i++
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= ' ':
-			b = append(b, c)
-		case c == '\n':
-			b = append(b, `\n`...)
-		case c == '\r':
-			b = append(b, `\r`...)
-		case c == '\t':
-			b = append(b, `\t`...)
-		default:
-			b = append(b, `\u00`...)
-			b = append(b, hex[c>>4], hex[c&15])
-		}
-	}
-	return append(b, '"')
+	return append(chat.AppendEscaped(append(b, '"'), s), '"')
 }
 
 // MaxDepth bounds how deep values may be nested.
