@@ -57,7 +57,11 @@ func fuzz(dir, name, spend string) error {
 	c.Dir = dir
 	out, err := c.CombinedOutput()
 	// At its deadline the fuzzer now and then reports the deadline itself as the failure; a real one leaves an input.
-	if err != nil && !(bytes.Contains(out, []byte("context deadline exceeded")) && !bytes.Contains(out, []byte("Failing input"))) {
+	if err != nil {
+		if bytes.Contains(out, []byte("context deadline exceeded")) && !bytes.Contains(out, []byte("Failing input")) {
+			fmt.Printf("%s.%s: stopped at its deadline, nothing found\n", filepath.Base(dir), name)
+			return nil
+		}
 		return fmt.Errorf("%s.%s: %w\n%s", dir, name, err, out)
 	}
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
