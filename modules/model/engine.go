@@ -28,6 +28,9 @@ type Options struct {
 	SteerAttn, SteerFFN float32 // scales of Weights.Steer's directions
 	Given               int     // embedding rows that one step's Job.Given may hold
 
+	// Align is which token a draft head is shown beside a position's streams.
+	Align Align
+
 	// Reclaim is asked for cache pages when none is free: it may free snapshots and says whether it did.
 	Reclaim func() bool
 }
@@ -46,6 +49,7 @@ type Engine struct {
 	pages              []page
 	freePages          []int32 // lowest number last, so that a backend which commits lazily stays small
 	freeSlots, freeIDs []int32
+	heldSlots          []int32  // left by long spans of the last step, whose draft rows may yet be wanted
 	returned           struct { // what background reads are done with
 		sync.Mutex
 		slots, pages []int32
@@ -122,7 +126,7 @@ type use struct {
 }
 
 // uses lists every buffer of the engine; dst may be nil where only sizes matter.
-func uses(s *Shape, l *Limits, given int, st *backend.State, a *activations) []use {
+func uses(s *Shape, l *Limits, given int, draft bool, st *backend.State, a *activations) []use {
 	f := func(rows, cols int) []backend.Part {
 		return []backend.Part{{Type: backend.F32, Rows: int32(rows), Cols: int32(cols)}}
 	}
@@ -151,13 +155,16 @@ func uses(s *Shape, l *Limits, given int, st *backend.State, a *activations) []u
 	if given > 0 {
 		out = append(out, use{&a.given, "given", given, f(1, s.Embd)})
 	}
+	if draft {
+		out = append(out, use{&a.draft, "draft_hc", l.Rows, f(backend.Streams, s.Embd)})
+	}
 	return out
 }
 
 func maskWords(vocab int) int { return (vocab + 31) / 32 }
 
 func (e *Engine) alloc() error {
-	for _, u := range uses(&e.shape, &e.lim, e.opt.Given, &e.state, &e.act) {
+	for _, u := range uses(&e.shape, &e.lim, e.opt.Given, e.w.Draft != nil, &e.state, &e.act) {
 		buf, err := e.b.Alloc(u.name, u.rows, u.parts...)
 		if err != nil {
 			return fmt.Errorf("model: %w", err)
@@ -170,7 +177,7 @@ func (e *Engine) alloc() error {
 // Plan lists what an engine with these limits would take, without a backend: scratch and weights come on top.
 func Plan(s Shape, l Limits) []backend.Use {
 	var out []backend.Use
-	for _, u := range uses(&s, &l, 0, &backend.State{}, &activations{}) {
+	for _, u := range uses(&s, &l, 0, false, &backend.State{}, &activations{}) {
 		n := int64(0)
 		for _, p := range u.parts {
 			n += p.Bytes()
@@ -231,10 +238,12 @@ type Job struct {
 	Given  map[int][]float32 // embedding rows (D) that replace those of some tokens, by offset
 	Wants  []Want
 
-	into     int32
-	firstTop int
-	outs     []int32 // of each want: index into the step's outs
-	ran      bool
+	from, into int32 // slots that rings are read from and written to
+	row        int32 // first row in the step
+	firstTop   int
+	outs       []int32 // of each want: index into the step's outs
+	ran        bool
+	kept       int
 }
 
 // Run evaluates all jobs' tokens in one step. Nothing counts until Keep; after an error nothing can be kept, and every
@@ -276,9 +285,12 @@ func (e *Engine) Run(ctx context.Context, jobs []Job) error {
 func (e *Engine) fill(jobs []Job) error {
 	s := &e.step
 	s.Rows, s.Spans, s.Outs, s.Tops, s.Bias = s.Rows[:0], s.Spans[:0], s.Outs[:0], s.Tops[:0], s.Bias[:0]
+	s.Tape = backend.Base
 	masks, given := 0, 0
+	e.letGo()
 	for i := range jobs {
-		jobs[i].into, jobs[i].ran = jobs[i].Seq.slot, false
+		j := &jobs[i]
+		j.from, j.into, j.ran, j.kept = j.Seq.slot, j.Seq.slot, false, 0
 	}
 	for i := range jobs {
 		j := &jobs[i]
@@ -287,6 +299,7 @@ func (e *Engine) fill(jobs []Job) error {
 			return fmt.Errorf("model: job %d of %d: %w", i+1, len(jobs), err)
 		}
 		row := int32(len(s.Rows))
+		j.row = row
 		s.Spans = append(s.Spans, backend.Span{Seq: q.id, Slot: q.slot, Into: j.into, Pos: int32(q.n), Row: row, Rows: int32(len(j.Tokens))})
 		for k, t := range j.Tokens {
 			from := int32(-1)
@@ -380,19 +393,20 @@ func (j *Job) Logits(dst []float32, i int) []float32 {
 	return dst
 }
 
-// Keep commits the first rows of the job's tokens; the rest never happened. A span of more than Slack+1 rows is kept
-// whole but for at most Slack rows.
+// Keep commits the first rows of the job's tokens; the rest never happened. It may be called again with more rows, until the
+// next Run. A span of more than Slack+1 rows is kept whole but for at most Slack rows.
 func (j *Job) Keep(rows int) {
 	q, e := j.Seq, j.Seq.e
-	if !j.ran || rows < 0 || rows > len(j.Tokens) || j.into != q.slot && rows < len(j.Tokens)-backend.Slack {
-		panic(fmt.Sprintf("model: keep %d of %d rows (ran: %v)", rows, len(j.Tokens), j.ran))
+	long := j.into != j.from
+	if !j.ran || rows < j.kept || rows > len(j.Tokens) || long && rows < len(j.Tokens)-backend.Slack {
+		panic(fmt.Sprintf("model: keep %d of %d rows after %d (ran: %v)", rows, len(j.Tokens), j.kept, j.ran))
 	}
-	j.ran = false
-	if j.into != q.slot {
-		e.freeSlots = append(e.freeSlots, q.slot)
-		q.slot, q.high = j.into, q.n+len(j.Tokens)
+	start := q.n - j.kept
+	if q.slot != j.into {
+		e.leave(q.slot)
+		q.slot, q.high = j.into, start+len(j.Tokens)
 	}
-	q.high = max(q.high, q.n+len(j.Tokens))
-	q.tokens = append(q.tokens[:q.n], j.Tokens[:rows]...)
-	q.n += rows
+	q.high = max(q.high, start+len(j.Tokens))
+	q.tokens = append(q.tokens[:start], j.Tokens[:rows]...)
+	q.n, j.kept = start+rows, rows
 }

@@ -42,6 +42,9 @@ func (e *Engine) NewSeq() (*Seq, error) {
 
 func (e *Engine) takeSlot() (int32, bool) {
 	e.collect()
+	if len(e.freeSlots) == 0 {
+		e.letGo() // a draft head may then miss what a long span left: its guesses suffer, no text does
+	}
 	return take(&e.freeSlots)
 }
 

@@ -19,6 +19,7 @@ type Snapshot struct {
 	tokens []int32
 	pages  []int32
 	state  []byte
+	draft  []byte        // the draft head's window, where there is one; not part of what is stored
 	ready  chan struct{} // closed when state is there
 	err    error
 }
@@ -34,6 +35,9 @@ func (q *Seq) Snapshot() (*Snapshot, error) {
 			s.err = fmt.Errorf("model: snapshot: %w", err)
 		} else {
 			s.state = cutState(&e.shape, s.n, record)
+			if e.w.Draft != nil {
+				s.draft = cutDraft(&e.shape, s.n, record)
+			}
 		}
 		close(s.ready)
 	}
@@ -73,7 +77,11 @@ func (s *Snapshot) State() []byte {
 
 // Bytes is what the snapshot holds on the host, and on the device if nobody else had its pages.
 func (s *Snapshot) Bytes() (host, device int64) {
-	return int64(StateBytes(s.e.shape, s.n) + 4*len(s.tokens)), int64(len(s.pages)) * PageBytes(s.e.shape)
+	host = int64(StateBytes(s.e.shape, s.n) + 4*len(s.tokens))
+	if s.e.w.Draft != nil {
+		host += int64(min(s.n, s.e.shape.Window) * s.e.shape.KVRowBytes())
+	}
+	return host, int64(len(s.pages)) * PageBytes(s.e.shape)
 }
 
 // Free lets the pages go. The snapshot is of no use after.
@@ -122,6 +130,7 @@ func (e *Engine) Restore(s *Snapshot) (*Seq, error) {
 	}
 	record := make([]byte, e.state.Slots.RowBytes)
 	uncutState(&e.shape, s.n, record, s.state)
+	uncutDraft(&e.shape, s.n, record, s.draft)
 	e.b.Write(e.state.Slots, int(q.slot), record)
 	q.n, q.high = s.n, s.n+backend.Slack+1 // nothing before n is claimed
 	q.tokens, q.pages = slices.Clone(s.tokens), slices.Clone(s.pages)
@@ -203,6 +212,34 @@ func cutRows(s *Shape, n int, f func(at, bytes int)) {
 		}
 		off += s.SlotPartBytes(il)
 	}
+}
+
+// draftRows calls f for the rows of the draft head's ring that position n needs, in ascending position.
+func draftRows(s *Shape, n int, f func(at, bytes int)) {
+	off := 0
+	for il := range s.Layers {
+		off += s.SlotPartBytes(il)
+	}
+	row, ring := s.KVRowBytes(), s.RawRing()
+	for p := max(0, n-s.Window); p < n; p++ {
+		f(off+p%ring*row, row)
+	}
+}
+
+func cutDraft(s *Shape, n int, record []byte) (out []byte) {
+	draftRows(s, n, func(at, bytes int) { out = append(out, record[at:at+bytes]...) })
+	return out
+}
+
+// uncutDraft does nothing where a snapshot was read from a file: guesses are worse then until the window is full again.
+func uncutDraft(s *Shape, n int, record, draft []byte) {
+	if draft == nil {
+		return
+	}
+	draftRows(s, n, func(at, bytes int) {
+		copy(record[at:at+bytes], draft[:bytes])
+		draft = draft[bytes:]
+	})
 }
 
 // cutLow calls f for the low halves of v and g, attention's and the indexer's, of one row of a ratio-4 ring.

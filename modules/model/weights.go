@@ -33,6 +33,7 @@ type Weights struct {
 	TokenEmbd, Output, OutputNorm           backend.Weight
 	OutputHCFn, OutputHCScale, OutputHCBase backend.Weight
 	Layers                                  []Layer
+	Draft                                   *DraftHead // nil: none; see LoadDraft
 
 	Bytes int64 // of all bound tensors
 }
