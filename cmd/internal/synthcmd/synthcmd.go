@@ -28,6 +28,7 @@ type options struct {
 	sets       int // 0: all
 	seed       uint64
 	fixedRoute bool
+	mtp        string // the model that a draft head is for
 	force      bool
 }
 
@@ -47,6 +48,7 @@ func parse(args []string, stdout io.Writer) (options, error) {
 	s.String(&sets, "--expert-sets", "N", "layers with experts of their own, or \"all\"; the others point at those")
 	s.Int(&o.layers, "--layers", "N", "only the first layers", 1, 43)
 	s.Bool(&o.fixedRoute, "--fixed-route", "choose experts by layer and not by input, to compare devices")
+	s.String(&o.mtp, "--mtp", "MODEL", "write a draft head for this model file instead")
 	s.Uint(&o.seed, "--seed", "N", "another seed, other weights (1)")
 	s.Bool(&o.force, "-f, --force", "replace a file that is there")
 	s.Note("The file has every tensor and type of the real one, and runs at its speed; what it says is noise. At q2, 2 sets take\n" +
@@ -59,6 +61,11 @@ func parse(args []string, stdout io.Writer) (options, error) {
 		return o, s.Usagef("want one file name, got %d", len(rest))
 	}
 	o.path = rest[0]
+	for _, name := range []string{"quant", "expert-sets", "layers", "fixed-route"} {
+		if o.mtp != "" && s.Given(name) {
+			return o, s.Usagef("--mtp and --%s: want one of them", name)
+		}
+	}
 	if sets != "all" {
 		if o.sets, err = strconv.Atoi(sets); err != nil || o.sets < 1 || o.sets > 43 {
 			return o, s.Usagef("--expert-sets: want 1 to 43 or \"all\", got %q", sets)
@@ -72,22 +79,12 @@ func parse(args []string, stdout io.Writer) (options, error) {
 
 // write makes the file, after everything that could have been known before is checked.
 func write(ctx context.Context, o options, stderr *os.File) error {
-	shape, err := synth.FlashShape(o.layers)
-	if err != nil {
-		return err
-	}
-	experts, err := synth.Quant(o.quant)
-	if err != nil {
-		return err
-	}
 	var bar *progressbar.ProgressBar
-	f := synth.Flash{Shape: shape, Experts: experts, Seed: o.seed, Workers: runtime.GOMAXPROCS(0), ExpertSets: o.sets,
-		FixedRoute: o.fixedRoute, Wrote: func(n int64) {
-			if bar != nil {
-				_ = bar.Add64(n) // a terminal that is gone shows nothing
-			}
-		}}
-	w, err := f.Plan()
+	w, err := plan(o, func(n int64) {
+		if bar != nil {
+			_ = bar.Add64(n) // a terminal that is gone shows nothing
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -107,9 +104,46 @@ func write(ctx context.Context, o options, stderr *os.File) error {
 		_ = bar.Finish()
 	}
 	sec := time.Since(begin).Seconds()
-	_, _ = fmt.Fprintf(stderr, "ds4: wrote %s, %s in %.1f s (%.2f GB/s); its text is noise. Next: ds4 bench -m %s\n",
-		o.path, cli.Bytes(w.Size()), sec, float64(w.Size())/sec/1e9, o.path)
+	_, _ = fmt.Fprintf(stderr, "ds4: wrote %s, %s in %.1f s (%.2f GB/s); its text is noise. Next: ds4 bench %s\n",
+		o.path, cli.Bytes(w.Size()), sec, float64(w.Size())/sec/1e9, next(o))
 	return nil
+}
+
+// plan plans the file; wrote is told the bytes of each piece.
+func plan(o options, wrote func(n int64)) (*gguf.Writer, error) {
+	if o.mtp != "" {
+		return planDraft(o)
+	}
+	shape, err := synth.FlashShape(o.layers)
+	if err != nil {
+		return nil, err
+	}
+	experts, err := synth.Quant(o.quant)
+	if err != nil {
+		return nil, err
+	}
+	return synth.Flash{Shape: shape, Experts: experts, Seed: o.seed, Workers: runtime.GOMAXPROCS(0), ExpertSets: o.sets,
+		FixedRoute: o.fixedRoute, Wrote: wrote}.Plan()
+}
+
+func planDraft(o options) (*gguf.Writer, error) {
+	base, err := gguf.Open(o.mtp, gguf.AllowSharedOffsets())
+	if err != nil {
+		return nil, fmt.Errorf("--mtp: %w", err)
+	}
+	w, err := synth.DraftPlan(base, o.seed)
+	if err != nil {
+		err = fmt.Errorf("--mtp %s: %w", o.mtp, err)
+	}
+	return w, errors.Join(err, base.Close())
+}
+
+// next is how to measure what was written.
+func next(o options) string {
+	if o.mtp != "" {
+		return fmt.Sprintf("-m %s --mtp %s --draft mtp", o.mtp, o.path)
+	}
+	return "-m " + o.path
 }
 
 // check refuses to begin what cannot end: a file in the way, a folder that is missing, a disk too small.

@@ -29,8 +29,11 @@ type filler struct {
 	fill func(dst []byte, off int64)
 }
 
-// layerOf splits a tensor's name into its layer, −1 for none, and the rest.
+// layerOf splits a tensor's name into its layer, −1 for none, and the rest. A draft head's are as those of a first layer.
 func layerOf(name string) (il int, tail string) {
+	if tail, ok := strings.CutPrefix(name, "mtp.0."); ok {
+		return 0, tail
+	}
 	rest, ok := strings.CutPrefix(name, "blk.")
 	if !ok {
 		return -1, name
