@@ -393,6 +393,9 @@ func (j *Job) Logits(dst []float32, i int) []float32 {
 	return dst
 }
 
+// Kept is how many rows count.
+func (j *Job) Kept() int { return j.kept }
+
 // Keep commits the first rows of the job's tokens; the rest never happened. It may be called again with more rows, until the
 // next Run. A span of more than Slack+1 rows is kept whole but for at most Slack rows.
 func (j *Job) Keep(rows int) {

@@ -109,6 +109,20 @@ func (s *Sampler) InvTemp() float32 {
 // Accept tells the sampler that a token was generated.
 func (s *Sampler) Accept(id int32) { s.counts[id]++ }
 
+// BiasAfter is what Want.Bias should be if these tokens were generated next. The slice is the caller's.
+func (s *Sampler) BiasAfter(ids []int32) []backend.Bias {
+	for _, id := range ids {
+		s.counts[id]++
+	}
+	b := slices.Clone(s.Bias())
+	for _, id := range ids {
+		if s.counts[id]--; s.counts[id] == 0 {
+			delete(s.counts, id)
+		}
+	}
+	return b
+}
+
 // Bias is what Want.Bias should be now: logit bias and penalties, by ascending id. Valid until the next call.
 func (s *Sampler) Bias() []backend.Bias {
 	s.bias = s.bias[:0]
@@ -146,13 +160,14 @@ func (s *Sampler) Uniform() float64 {
 	return float64(s.x*0x2545F4914F6CDD1D>>40) / (1 << 24)
 }
 
-// Pick chooses a token. c is the row's record, made with this sampler's Bias and InvTemp; full returns the row's raw logits
+// Pick chooses a token. c is the row's record, made with this sampler's InvTemp and the Bias of now, be it asked for before; full returns the row's raw logits
 // and is called only where the candidates do not decide; mask is the Want's, or nil.
 func (s *Sampler) Pick(c model.Candidates, full func() []float32, mask []uint32) int32 {
 	if s.Greedy() || c.Len() <= 1 {
 		return c.ID(0)
 	}
 	if !s.fromList(c) {
+		s.Bias() // others may have been asked for since
 		s.fromRow(c, full(), mask)
 	}
 	return s.draw()
