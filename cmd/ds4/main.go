@@ -16,6 +16,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/democmd"
 	"github.com/ds4-go/ds4/cmd/internal/doctorcmd"
 	"github.com/ds4-go/ds4/cmd/internal/fetchcmd"
+	"github.com/ds4-go/ds4/cmd/internal/gpucmd"
 	"github.com/ds4-go/ds4/cmd/internal/inspectcmd"
 	"github.com/ds4-go/ds4/cmd/internal/kvcmd"
 	"github.com/ds4-go/ds4/cmd/internal/servecmd"
@@ -33,7 +34,7 @@ type command struct {
 var commands = []command{
 	{"demo", "chat with a small model that needs no download", chatcmd.Demo},
 	{"fetch", "get the real model, resumable and verified", fetchcmd.Main},
-	{"doctor", "what this machine has, whether the model fits, what to type next", doctorcmd.Command(nil)},
+	{"doctor", "what this machine has, whether the model fits, what to type next", doctorcmd.Command(gpucmd.Main)},
 	{"inspect", "what is in a model file, and whether it is sound", inspectcmd.Main},
 	{"serve", "serve the OpenAI and Anthropic APIs", servecmd.Main},
 	{"kv", "list, check and prune the caches on the disk", kvcmd.Main},

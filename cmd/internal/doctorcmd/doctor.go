@@ -73,6 +73,7 @@ func run(ctx context.Context, args []string, stdout *os.File, gpu bool) error {
 type Report struct {
 	Machine  machine.Info `json:"machine"`
 	Backends []string     `json:"backends"` // of this build, best first
+	Devices  []string     `json:"devices"`  // what each GPU of the machine is good for
 	Model    Model        `json:"model"`
 	Next     []string     `json:"next"` // commands to type
 }
@@ -117,6 +118,9 @@ func diagnose(c engine.Config, info machine.Info) Report {
 	}
 	fits := weights+m.Scratch+m.Caches <= info.MemoryBytes
 	m.Verdict = verdict(weights, m.Scratch+m.Caches, info)
+	for _, g := range info.GPUs {
+		r.Devices = append(r.Devices, use(c, g, weights, shape))
+	}
 	r.Next = next(m, fits, info)
 	return r
 }
@@ -150,6 +154,21 @@ func problem(f *gguf.File) error {
 		return bad[0]
 	}
 	return nil
+}
+
+// use says what a GPU is good for.
+func use(c engine.Config, g machine.GPU, weights int64, s model.Shape) string {
+	if !slices.Contains(engine.Backends(), g.API) {
+		return "this build has no backend for it"
+	}
+	if g.FreeBytes > 0 {
+		if known, err := engine.Fits(c, g.API, g.Name, g.FreeBytes, g.MemoryBytes, weights, s); err != nil {
+			return "the model does not fit, so the CPU is used: " + strings.TrimPrefix(err.Error(), g.API+": "+g.Name+": ")
+		} else if known {
+			return "the model fits; used unless another device is named"
+		}
+	}
+	return "used with --" + g.API
 }
 
 // verdict compares bytes wanted with bytes there. Weights are mapped, so a model that is larger than memory runs all the
@@ -209,16 +228,12 @@ func (r Report) write(w io.Writer) error {
 		mem += fmt.Sprintf(", %s free", cli.Bytes(i.FreeBytes))
 	}
 	line("memory", "%s", mem)
-	for _, g := range i.GPUs {
-		can := "this build has no backend for it"
-		if slices.Contains(r.Backends, g.API) {
-			can = "used with --" + g.API
-		}
+	for at, g := range i.GPUs {
 		size := ""
 		if g.MemoryBytes > 0 {
 			size = ", " + cli.Bytes(g.MemoryBytes)
 		}
-		line("gpu", "%s (%s%s%s): %s", g.Name, g.API, size, prefixed(", driver ", g.Driver), can)
+		line("gpu", "%s (%s%s%s): %s", g.Name, g.API, size, prefixed(", driver ", g.Driver), r.Devices[at])
 	}
 	if len(i.GPUs) == 0 {
 		line("gpu", "none found")

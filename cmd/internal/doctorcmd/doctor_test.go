@@ -17,7 +17,7 @@ func TestDiagnose(t *testing.T) {
 		t.Fatal(err)
 	}
 	const gib = 1 << 30
-	gpu := []machine.GPU{{Name: "NVIDIA H100", API: "cuda", MemoryBytes: 80 * gib, Driver: "580.1"}}
+	gpu := []machine.GPU{{Name: "NVIDIA H100", API: "cuda", MemoryBytes: 80 * gib, FreeBytes: 79 * gib, Driver: "580.1"}}
 	for _, c := range []struct {
 		name, path  string
 		total, free int64

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
 	"github.com/ds4-go/ds4/modules/model/backend/cpu"
@@ -15,22 +16,25 @@ import (
 type device struct {
 	name string
 	rows int // tokens of a prefill step that suit it
-	// open makes the backend. An error that wraps backend.ErrUnsupported means that the machine lacks the device.
-	open func(model.Shape, model.Limits, Config) (backend.Backend, error)
+	// open makes the backend for a model of so many bytes of weights. An error that wraps backend.ErrUnsupported means that
+	// the machine lacks the device, one that wraps backend.ErrMemory that the model does not fit it.
+	open func(model.Shape, model.Limits, Config, int64) (backend.Backend, error)
+	// admit says whether a model fits a device of that name with free of total bytes; nil: only open can tell.
+	admit func(name string, free, total, weights int64, s model.Shape, l model.Limits) error
 }
 
 // cpuRows keeps a step of the full-size model on a CPU short enough for a progress line to move.
 const cpuRows = 128
 
 // devices are tried in this order where the user names none.
-var devices = append(gpus, device{"cpu", cpuRows, openCPU})
+var devices = append(gpus, device{"cpu", cpuRows, openCPU, nil})
 
 // allNames are the devices that have a flag, whether this build has them or not.
 var allNames = []string{"cuda", "metal", "cpu"}
 
 var deviceNames = map[string]string{"cuda": "an NVIDIA GPU", "metal": "an Apple GPU", "cpu": "the CPU"}
 
-func openCPU(s model.Shape, l model.Limits, c Config) (backend.Backend, error) {
+func openCPU(s model.Shape, l model.Limits, c Config, _ int64) (backend.Backend, error) {
 	return cpu.New(s, l, cpu.Options{Threads: c.Threads, Variant: os.Getenv("DS4_CPU")})
 }
 
@@ -56,4 +60,26 @@ func candidates(c Config) ([]device, error) {
 		}
 	}
 	return nil, fmt.Errorf("backend %s: this build has none of that name; it has %s", c.Backend, strings.Join(Backends(), ", "))
+}
+
+// Fits says whether the model fits a GPU of the given backend and name, with free of total bytes. Its error tells what would.
+// ok is false where only opening the device can tell.
+func Fits(c Config, api, name string, free, total, weights int64, s model.Shape) (ok bool, err error) {
+	for _, d := range devices {
+		if d.name == api && d.admit != nil {
+			return true, d.admit(name, free, total, weights, s, c.Limits(d.rows))
+		}
+	}
+	return false, nil
+}
+
+// weightBytes is what the tensors of a file take in a device's memory: those that share their bytes are counted once.
+func weightBytes(f *gguf.File) int64 {
+	n, last := int64(0), int64(-1)
+	for t := range f.TensorsByOffset() {
+		if at := t.FileOffset(); at != last {
+			n, last = n+int64(t.Bytes), at
+		}
+	}
+	return n
 }

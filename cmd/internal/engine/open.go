@@ -92,7 +92,7 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	if bad := model.CheckFile(m.file, m.Shape); len(bad) > 0 { // before a device is woken for nothing
 		return tensorsError(m.Path, bad)
 	}
-	lim, err := m.device(c, list)
+	lim, err := m.device(c, h, list)
 	if err != nil {
 		return err
 	}
@@ -111,12 +111,14 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	return nil
 }
 
-// device opens the first device of the list that the machine has.
-func (m *Model) device(c Config, list []device) (model.Limits, error) {
+// device opens the first device of the list that the machine has, that has room for the model and that starts. Where the
+// user named one, it is that or an error.
+func (m *Model) device(c Config, h Hooks, list []device) (model.Limits, error) {
 	var first error
-	for _, d := range list {
+	weights := weightBytes(m.file)
+	for i, d := range list {
 		lim := c.Limits(d.rows)
-		b, err := d.open(m.Shape, lim, c)
+		b, err := d.open(m.Shape, lim, c, weights)
 		if err == nil {
 			m.dev, m.Backend = b, d.name
 			return lim, nil
@@ -124,8 +126,10 @@ func (m *Model) device(c Config, list []device) (model.Limits, error) {
 		if first == nil {
 			first = err
 		}
-		if !errors.Is(err, backend.ErrUnsupported) {
+		if last := i == len(list)-1; last && !errors.Is(err, backend.ErrUnsupported) {
 			return lim, err
+		} else if !last && !errors.Is(err, backend.ErrUnsupported) && h.Warn != nil {
+			h.Warn(fmt.Sprintf("%v; trying %s", err, deviceNames[list[i+1].name]))
 		}
 	}
 	return model.Limits{}, first
