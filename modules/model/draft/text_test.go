@@ -1,0 +1,267 @@
+package draft_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/ds4-go/ds4/modules/gguf"
+	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend/cpu"
+	"github.com/ds4-go/ds4/modules/model/draft"
+	"github.com/ds4-go/ds4/modules/model/sample"
+	"github.com/ds4-go/ds4/modules/model/synth"
+)
+
+// The contract of guessing: whatever guesses, however many, at any temperature and in any batch, with restores in between and
+// snapshots taken in the middle of what is accepted, a sequence's text and state are what they are without.
+
+// lengths of prompts: every residue of 4, and both sides of a window of 128.
+var lengths = []int{5, 6, 7, 8, 120, 121, 122, 123, 125, 126, 127, 128, 129, 130}
+
+// world is a model with snapshots of a prompt at some lengths.
+type world struct {
+	e      *model.Engine
+	shape  model.Shape
+	prompt []int32
+	at     map[int]*model.Snapshot
+}
+
+func newWorld(t *testing.T, f *gguf.File, align model.Align) *world {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := model.ReadShape(f)
+	must(err)
+	lim := model.Limits{CtxTokens: 512, Seqs: 9, Slots: 9 + model.SpareSlots, Rows: 256, Outs: 160, Tops: 160, PageBytes: 80 * model.PageBytes(s)}
+	b, err := cpu.New(s, lim, cpu.Options{Poison: true})
+	must(err)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w, err := model.Load(f, s, b, nil)
+	must(err)
+	head, err := synth.DraftFile(f, 3)
+	must(err)
+	must(w.LoadDraft(head, f, s, b))
+	e, err := model.New(b, w, s, lim, model.Options{Align: align})
+	must(err)
+	out := &world{e: e, shape: s, prompt: synth.Prompt(s.Vocab, 140), at: map[int]*model.Snapshot{}}
+	q, err := e.NewSeq()
+	must(err)
+	for _, n := range lengths {
+		jobs := []model.Job{{Seq: q, Tokens: out.prompt[q.Len():n]}}
+		must(e.Run(context.Background(), jobs))
+		jobs[0].Keep(len(jobs[0].Tokens))
+		must(e.Draft(context.Background(), []model.Drafting{{Job: &jobs[0], Next: out.prompt[n]}}))
+		out.at[n], err = q.Snapshot()
+		must(err)
+		must(out.at[n].Wait())
+	}
+	q.Free()
+	return out
+}
+
+// job is one generation: where it starts, and how it samples.
+type job struct {
+	from   int
+	tokens int
+	params sample.Params
+}
+
+// told is what a generation said, and a hash of the state behind each length.
+type told struct {
+	tokens []int32
+	states map[int][32]byte
+}
+
+func (w *world) state(t *testing.T, q *model.Seq) [32]byte {
+	s, err := q.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Free()
+	return sha256.Sum256(s.State())
+}
+
+// generate runs jobs side by side. track makes what guesses for job i, nil for none; chance, if given, restores sequences
+// between steps.
+func (w *world) generate(t *testing.T, c *draft.Controller, jobs []job, track func(i int) *draft.Track, chance *rand.Rand) []told {
+	t.Helper()
+	out := make([]told, len(jobs))
+	var members []*draft.Member
+	for i, j := range jobs {
+		q, err := w.e.Restore(w.at[j.from])
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &out[i]
+		o.states = map[int][32]byte{}
+		m := &draft.Member{Seq: q, Sampler: sample.New(j.params), Next: w.prompt[j.from], Room: j.tokens}
+		if track != nil {
+			m.Track = track(i)
+		}
+		m.Token = func(id int32, _ *model.Job, _ int) bool {
+			o.tokens = append(o.tokens, id)
+			if chance == nil || chance.IntN(3) == 0 {
+				o.states[m.Seq.Len()] = w.state(t, m.Seq) // in the middle of what is accepted
+			}
+			return id != 1 // the demo's end of an answer
+		}
+		members = append(members, m)
+	}
+	for slices.ContainsFunc(members, func(m *draft.Member) bool { return !m.Ended }) {
+		if err := c.Step(context.Background(), w.e, members); err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range members {
+			if m.Ended || chance == nil || chance.IntN(6) > 0 {
+				continue
+			}
+			s, err := m.Seq.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Seq.Free()
+			if m.Seq, err = w.e.Restore(s); err != nil {
+				t.Fatal(err)
+			}
+			s.Free()
+			out[i].states[m.Seq.Len()] = w.state(t, m.Seq)
+		}
+	}
+	for i, m := range members {
+		out[i].states[m.Seq.Len()] = w.state(t, m.Seq)
+		m.Seq.Free()
+	}
+	return out
+}
+
+func (w *world) jobs(rng *rand.Rand, n int) []job {
+	out := make([]job, n)
+	for i := range out {
+		p := sample.Params{Seed: rng.Uint64()}
+		if rng.IntN(2) == 0 {
+			p.Temperature = 1
+			if rng.IntN(2) == 0 {
+				p.MinP = 0.05
+			}
+		}
+		if rng.IntN(4) == 0 {
+			p.RepetitionPenalty, p.PresencePenalty, p.FrequencyPenalty = 1.3, 0.2, 0.1
+		}
+		out[i] = job{from: lengths[rng.IntN(len(lengths))], tokens: 3 + rng.IntN(10), params: p}
+	}
+	return out
+}
+
+func compare(t *testing.T, what string, want, got told) {
+	t.Helper()
+	if !slices.Equal(want.tokens, got.tokens) {
+		t.Errorf("%s: want %v, got %v", what, want.tokens, got.tokens)
+	}
+	for n, h := range got.states {
+		if want.states[n] != h {
+			t.Errorf("%s: the state at %d tokens differs", what, n)
+		}
+	}
+}
+
+// ways to guess.
+var ways = []string{"lookup", "mtp", "replay"}
+
+func (w *world) run(t *testing.T, rng *rand.Rand, generations int) (drafted, kept [3]int) {
+	plain := draft.NewController(draft.Options{})
+	for done := 0; done < generations; {
+		jobs := w.jobs(rng, 1+rng.IntN(8))
+		var want []told
+		for _, j := range jobs {
+			want = append(want, w.generate(t, plain, []job{j}, nil, nil)...)
+		}
+		for k, way := range ways {
+			opt := draft.Options{Head: draft.Most}
+			if rng.IntN(4) > 0 {
+				opt.Fixed = 1 + rng.IntN(draft.Most)
+			}
+			c := draft.NewController(opt)
+			p := rng.Float64()
+			track := func(i int) *draft.Track {
+				text := w.prompt[:jobs[i].from+1]
+				switch way {
+				case "mtp":
+					return c.Track(nil, true)
+				case "replay":
+					return c.Track(draft.NewReplay(want[i].tokens, p, w.shape.Vocab, rng.Uint64()), false)
+				}
+				said := append(slices.Clone(text), want[i].tokens...) // an answer that was left, for another
+				if n := rng.IntN(len(want[i].tokens)); n > 0 {
+					said[len(text)+n] = 2
+				}
+				return c.Track(draft.NewLookup(text, said), false)
+			}
+			got := w.generate(t, c, jobs, track, rng)
+			for i := range jobs {
+				compare(t, fmt.Sprintf("%s, generation %d, %d of %d, %+v, %+v", way, done, i, len(jobs), jobs[i], opt), want[i], got[i])
+			}
+			d, n := c.Stats.Guesses()
+			drafted[k], kept[k] = drafted[k]+d, kept[k]+n
+			done += len(jobs)
+			if t.Failed() {
+				return drafted, kept
+			}
+		}
+	}
+	return drafted, kept
+}
+
+// TestText is the contract, on the demo and on a model of the real head geometry.
+func TestText(t *testing.T) {
+	demo, err := synth.DemoFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name  string
+		file  func() (*gguf.File, error)
+		align model.Align
+		count int
+	}{
+		{"demo", func() (*gguf.File, error) { return demo, nil }, model.AlignNext, 850},
+		{"demo, reference's alignment", func() (*gguf.File, error) { return demo, nil }, model.AlignSame, 50},
+		{"T2", synth.T2().File, model.AlignNext, 100},
+	}
+	for i, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			count := c.count
+			if testing.Short() {
+				if c.name == "T2" {
+					t.Skip("short")
+				}
+				count = 24
+			}
+			f, err := c.file()
+			if err != nil {
+				t.Fatal(err)
+			}
+			drafted, kept := newWorld(t, f, c.align).run(t, rand.New(rand.NewPCG(7, uint64(i))), count)
+			for k, way := range ways {
+				t.Logf("%s: %d of %d guesses kept", way, kept[k], drafted[k])
+				if way == "mtp" && c.align == model.AlignSame {
+					continue // noise never agrees with the model, and is not asked further then
+				}
+				if drafted[k] == 0 || way != "mtp" && (kept[k] == 0 || kept[k] == drafted[k]) {
+					t.Errorf("%s: want guesses, some kept and some not; got %d of %d", way, kept[k], drafted[k])
+				}
+			}
+		})
+	}
+}
