@@ -180,7 +180,8 @@ func (q *Seq) share() []int32 {
 
 // Feed evaluates tokens in chunks of at most rows (0: as many as a step takes) and commits each chunk, so that a
 // cancelled or failed call has advanced the sequence by whole chunks. last are the wants of the last token, their Row
-// ignored; the returned job has their results. progress, if not nil, is told the tokens done.
+// ignored; the returned job has their results. progress, if not nil, is told the tokens done. A draft head follows all
+// chunks but the last: Draft shows it that one, when the token after it is known.
 func (q *Seq) Feed(ctx context.Context, tokens []int32, rows int, last []Want, progress func(done int)) (*Job, error) {
 	if rows <= 0 || rows > q.e.lim.Rows {
 		rows = q.e.lim.Rows
@@ -198,6 +199,11 @@ func (q *Seq) Feed(ctx context.Context, tokens []int32, rows int, last []Want, p
 			return nil, err
 		}
 		jobs[0].Keep(len(jobs[0].Tokens))
+		if at+rows < len(tokens) && q.e.HasDraftHead() {
+			if err := q.e.Draft(ctx, []Drafting{{Job: &jobs[0], Next: tokens[at+rows]}}); err != nil {
+				return nil, err
+			}
+		}
 		if progress != nil {
 			progress(at + len(jobs[0].Tokens))
 		}

@@ -134,7 +134,7 @@ func (o *options) oneShot(ctx context.Context, text string, stdout, stderr *os.F
 	if err != nil {
 		return err
 	}
-	s, err := newSession(m, stderr)
+	s, err := newSession(m, &o.Config, stderr)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (o *options) perplexityRun(ctx context.Context, stdout, stderr *os.File) er
 	if m.Demo && !o.tokensGiven {
 		o.tokens = defaultTokens
 	}
-	s, err := newSession(m, stderr)
+	s, err := newSession(m, &o.Config, stderr)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func (c *conversation) reopen(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSession(m, c.stderr)
+	s, err := newSession(m, &c.o.Config, c.stderr)
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
@@ -127,6 +127,9 @@ func (c *conversation) stats(context.Context, string) (string, error) {
 	if len(c.turns) > 0 && c.last.generated > 0 {
 		fmt.Fprintf(&b, "  last answer %d tokens in, %d out: %.2f and %.2f t/s\n", c.last.fed, len(c.last.tokens),
 			rate(c.last.fed, c.last.prefill), rate(len(c.last.tokens), c.last.generated))
+		if drafted, _ := c.last.guesses.Guesses(); drafted > 0 {
+			fmt.Fprintf(&b, "  guesses     %s\n", c.last.guesses.String())
+		}
 	}
 	mem := c.s.m.Memory()
 	total := int64(0)

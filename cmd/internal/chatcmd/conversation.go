@@ -41,7 +41,7 @@ func (o *options) converse(ctx context.Context, stdout, stderr *os.File) error {
 	if err != nil {
 		return err
 	}
-	s, err := newSession(m, stderr)
+	s, err := newSession(m, &o.Config, stderr)
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}

@@ -64,6 +64,7 @@ func (o *options) flags(s *cli.Set) {
 	s.Float(&o.minP, "--min-p", "F", "drop tokens below this share of the likeliest", 0, 1)
 	s.Uint(&o.seed, "--seed", "N", "repeat a run (the time)")
 	o.Flags(s)
+	o.DraftFlags(s)
 	s.Group("looking inside")
 	s.Bool(&o.inspect, "--inspect", "print what is in the model file")
 	s.Bool(&o.dumpTokens, "--dump-tokens", "print the prompt's tokens, without a template")

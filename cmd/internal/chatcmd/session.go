@@ -11,6 +11,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/engine"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/chat"
+	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/model/sample"
 )
 
@@ -19,11 +20,14 @@ type session struct {
 	m      *engine.Model
 	q      *model.Seq
 	stderr *os.File
+
+	guesses *draft.Controller // nil: none
+	looks   bool              // they come from what was said before too
 }
 
-func newSession(m *engine.Model, stderr *os.File) (*session, error) {
+func newSession(m *engine.Model, c *engine.Config, stderr *os.File) (*session, error) {
 	q, err := m.NewSeq()
-	return &session{m: m, q: q, stderr: stderr}, err
+	return &session{m: m, q: q, stderr: stderr, guesses: c.Controller(), looks: c.Looks()}, err
 }
 
 // request is what one answer is made from.
@@ -42,6 +46,7 @@ type answer struct {
 	fed       int  // tokens of the prompt that were not there yet
 	prefill   time.Duration
 	generated time.Duration
+	guesses   draft.Stats
 }
 
 // room is the longest answer that fits behind a prompt. The context must hold one more token, the end.
@@ -93,9 +98,8 @@ func (s *session) generate(ctx context.Context, r request, out func([]chat.Event
 		return a, err
 	}
 	sampler := sample.New(r.params)
-	want := func() model.Want { return model.Want{Bias: sampler.Bias(), InvTemp: sampler.InvTemp()} }
 	start := time.Now()
-	job, fed, err := s.reach(ctx, r.prompt, want())
+	job, fed, err := s.reach(ctx, r.prompt, model.Want{Bias: sampler.Bias(), InvTemp: sampler.InvTemp()})
 	if err != nil {
 		return a, err
 	}
@@ -103,8 +107,12 @@ func (s *session) generate(ctx context.Context, r request, out func([]chat.Event
 	start = time.Now()
 	decoder := s.m.Tokenizer.NewDecoder()
 	parser := chat.NewParser(chat.ParserOptions{Thinking: r.thinking, NoCalls: true})
+	m := &draft.Member{Seq: s.q, Sampler: sampler, Room: limit, Track: s.track(r.prompt)}
 	defer func() {
 		a.generated = time.Since(start)
+		if m.Track != nil {
+			a.guesses = m.Track.Stats
+		}
 		end := chat.EndLength
 		if a.ended {
 			end = chat.EndEOS
@@ -117,33 +125,57 @@ func (s *session) generate(ctx context.Context, r request, out func([]chat.Event
 		}
 	}()
 	eos := s.m.Tokenizer.Special().EOS
-	jobs := make([]model.Job, 1)
-	for {
-		id := sampler.Pick(job.Top(0), func() []float32 { return job.Logits(nil, 0) }, nil)
+	var failed error
+	m.Token = func(id int32, _ *model.Job, _ int) bool {
 		if id == eos {
 			a.ended = true
-			return a, nil
+			return false
 		}
-		sampler.Accept(id)
 		a.tokens = append(a.tokens, id)
-		if err := out(parser.Write(decoder.Add(id))); err != nil {
-			return a, err
-		}
-		if len(a.tokens) >= limit {
-			return a, nil
-		}
-		jobs[0] = model.Job{Seq: s.q, Tokens: []int32{id}, Wants: []model.Want{want()}}
-		if err := s.m.Run(ctx, jobs); err != nil {
-			return a, err
-		}
-		jobs[0].Keep(1)
-		job = &jobs[0]
+		failed = out(parser.Write(decoder.Add(id)))
+		return failed == nil
 	}
+	if err := s.decode(ctx, m, job); err != nil {
+		return a, err
+	}
+	return a, failed
+}
+
+// track begins to guess for an answer; nil where there are no guesses.
+func (s *session) track(prompt []int32) *draft.Track {
+	switch {
+	case s.guesses == nil:
+		return nil
+	case s.looks:
+		return s.guesses.Track(draft.NewLookup(prompt), s.m.HasDraftHead())
+	}
+	return s.guesses.Track(nil, s.m.HasDraftHead())
+}
+
+// decode generates until the member has ended. job has the result of the prompt.
+func (s *session) decode(ctx context.Context, m *draft.Member, job *model.Job) error {
+	c := s.guesses
+	if c == nil {
+		c = draft.NewController(draft.Options{})
+	}
+	if err := c.First(ctx, s.m.Engine, m, job); err != nil {
+		return err
+	}
+	for !m.Ended {
+		if err := c.Step(ctx, s.m.Engine, []*draft.Member{m}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rates is the line of statistics.
 func (a answer) rates() string {
-	return fmt.Sprintf("ds4: prefill: %.2f t/s, generation: %.2f t/s", rate(a.fed, a.prefill), rate(len(a.tokens), a.generated))
+	line := fmt.Sprintf("ds4: prefill: %.2f t/s, generation: %.2f t/s", rate(a.fed, a.prefill), rate(len(a.tokens), a.generated))
+	if drafted, _ := a.guesses.Guesses(); drafted > 0 {
+		line += ", " + a.guesses.String()
+	}
+	return line
 }
 
 func rate(n int, d time.Duration) float64 {

@@ -37,7 +37,7 @@ func demoSession(t *testing.T, c engine.Config) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = null.Close() })
-	s, err := newSession(m, null)
+	s, err := newSession(m, &c, null)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,16 +31,18 @@ type Config struct {
 	SteerFile           string // directional steering: (layers, D) f32
 	SteerAttn, SteerFFN float64
 
-	MTP       string // draft model; refused until there is speculation
-	MTPDraft  int
+	Draft     string // how guesses are made; one of Drafts, "" as "off"
+	MTP       string // file of the draft head
+	MTPDraft  int    // its longest guess; 0: what suits
 	MTPMargin float64
+	MTPAlign  string // "trained" or "same"
 
 	steerGiven bool
 }
 
 // Defaults are those of every program.
 func Defaults() Config {
-	return Config{Model: DefaultModel, Ctx: 32768, Seqs: 1, MTPDraft: 1, MTPMargin: 3}
+	return Config{Model: DefaultModel, Ctx: 32768, Seqs: 1, Draft: "auto", MTPAlign: "trained"}
 }
 
 // Flags declares the flags that all programs share, in two groups: which model, and how to run it.
@@ -69,9 +71,6 @@ func (c *Config) DeviceFlags(s *cli.Set) {
 	s.String(&c.SteerFile, "--dir-steering-file", "FILE", "directional steering: one f32 direction per layer")
 	s.Float(&c.SteerFFN, "--dir-steering-ffn", "F", "its scale after feed-forward layers (1 if neither is given)", -100, 100)
 	s.Float(&c.SteerAttn, "--dir-steering-attn", "F", "its scale after attention", -100, 100)
-	s.String(&c.MTP, "--mtp", "FILE", "")
-	s.Int(&c.MTPDraft, "--mtp-draft", "N", "", 1, 16)
-	s.Float(&c.MTPMargin, "--mtp-margin", "F", "", 0, 1000)
 }
 
 // Resolve fills what depends on which flags were given. Call it after Set.Parse.
@@ -88,7 +87,7 @@ func (c *Config) Resolve(s *cli.Set) error {
 	if c.SteerFile != "" && !c.steerGiven {
 		c.SteerFFN = 1
 	}
-	return nil
+	return c.resolveDraft(s)
 }
 
 // Limits sizes an engine for the configuration.
@@ -100,6 +99,9 @@ func (c *Config) Limits(rows int) model.Limits {
 	l.Rows = max(min(l.Rows, max(l.CtxTokens, l.Seqs)), 1)
 	if l.Outs == 0 {
 		l.Outs = l.Seqs
+		if c.Looks() || c.HasHead() {
+			l.Outs += min(l.Seqs*model.MaxDrafts, draftOuts)
+		}
 	}
 	l.Outs = min(l.Outs, l.Rows)
 	l.Tops = l.Outs

@@ -39,12 +39,13 @@ type Model struct {
 	Demo       bool   // the text is noise
 
 	file *gguf.File
+	head *gguf.File // of the draft head; nil: none
 	dev  backend.Backend
 }
 
 // Close frees the device and closes the file.
 func (m *Model) Close() error {
-	return errors.Join(m.dev.Close(), m.file.Close())
+	return errors.Join(m.dev.Close(), m.closeHead(), m.file.Close())
 }
 
 // File is the open model file.
@@ -52,9 +53,6 @@ func (m *Model) File() *gguf.File { return m.file }
 
 // Open opens the model of a configuration and makes the engine.
 func Open(ctx context.Context, c Config, h Hooks) (*Model, error) {
-	if c.MTP != "" {
-		return nil, errors.New("--mtp: there is no speculative decoding yet; leave the flag out")
-	}
 	list, err := candidates(c)
 	if err != nil {
 		return nil, err
@@ -99,13 +97,13 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	if h.Wrap != nil {
 		b, err := h.Wrap(m.dev, m.Shape, lim)
 		if err != nil {
-			_ = m.dev.Close()
+			_ = errors.Join(m.dev.Close(), m.closeHead())
 			return err
 		}
 		m.dev = b
 	}
 	if err := m.load(ctx, c, h, lim, steer); err != nil {
-		_ = m.dev.Close()
+		_ = errors.Join(m.dev.Close(), m.closeHead())
 		return about(m.Path, err)
 	}
 	return nil
@@ -145,7 +143,12 @@ func (m *Model) load(ctx context.Context, c Config, h Hooks, lim model.Limits, s
 	if err != nil {
 		return err
 	}
-	opt := model.Options{Reclaim: h.Reclaim}
+	opt := model.Options{Reclaim: h.Reclaim, Align: c.align()}
+	if m.head != nil {
+		if err := w.LoadDraft(m.head, m.file, m.Shape, m.dev); err != nil {
+			return err
+		}
+	}
 	if steer != nil {
 		if err := w.Steer(m.dev, m.Shape, steer); err != nil {
 			return err

@@ -87,6 +87,7 @@ func (o *options) flags(s *cli.Set) {
 	s.Int(&o.replayIDs, "--tool-memory-max-ids", "N", "tool calls whose text is remembered", 1, 1<<26)
 	o.diskFlags(s)
 	o.Flags(s)
+	o.DraftFlags(s)
 	s.Group("looking inside")
 	s.String(&o.trace, "--trace", "FILE", "write prompts, cache decisions and answers, a line of JSON each")
 	s.String(&o.chdir, "--chdir", "DIR", "change to this folder first")

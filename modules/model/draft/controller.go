@@ -41,9 +41,10 @@ const (
 	busyOdds  = 0.6   // of a guess that may ride along with a prompt
 	busyMost  = 4
 
-	headWindow = 16 // tokens that the head must have followed before it is asked
-	firstWait  = 64 // steps until a head that did not pay is tried again, then twice as many
-	longWait   = 4096
+	firstPrices = 2  // plain steps before anything is guessed
+	headWindow  = 16 // tokens that the head must have followed before it is asked
+	firstWait   = 64 // steps until a head that did not pay is tried again, then twice as many
+	longWait    = 4096
 )
 
 // NewController makes one for an engine.
@@ -128,10 +129,9 @@ func (c *Controller) bet(a Ask) bet {
 	return b
 }
 
-// known says that the price of a plain step is: it has been paid twice.
+// known says that something is known of prices.
 func (c *Controller) known() bool {
-	k := &c.prices.shape[c.prices.at(c.step.ctx)]
-	return c.step.base <= mostRows && k[c.step.base].paid >= 2 || c.prices.of(c.step.base, c.step.ctx) > 0 && c.steps > 8
+	return c.steps >= firstPrices && c.prices.of(c.step.base, c.step.ctx) > 0
 }
 
 // rideAlong takes guesses that are likely to be right: beside a prompt's rows a few more cost little, and the step is long.

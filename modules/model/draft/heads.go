@@ -25,7 +25,7 @@ func (c *Controller) Heads(asks []Ask, wants []int) bool {
 			wants[i] = max(n, 0)
 			continue
 		}
-		if t.fresh < headWindow || n <= 0 {
+		if t.fresh < headWindow || n <= 0 || c.steps < firstPrices {
 			continue
 		}
 		odds := t.survival(nil, FromHead, 0, n)
@@ -110,9 +110,6 @@ func (t *Track) Followed(tokens int, guesses []int32, margins []float32) {
 			break
 		}
 		t.ahead.tokens = append(t.ahead.tokens, g)
-	}
-	if len(t.ahead.tokens) > 0 {
-		t.trial++
 	}
 }
 

@@ -57,7 +57,24 @@ func (c *Controller) Step(ctx context.Context, e *model.Engine, members []*Membe
 		m.walk(&jobs[i])
 	}
 	c.Stepped(rows, time.Since(began).Seconds())
-	return c.follow(ctx, e, live, jobs)
+	ran := make([]*model.Job, len(jobs))
+	for i := range jobs {
+		ran[i] = &jobs[i]
+	}
+	return c.follow(ctx, e, live, ran, false)
+}
+
+// First samples a member's first token from the last want of a job that has read its prompt.
+func (c *Controller) First(ctx context.Context, e *model.Engine, m *Member, j *model.Job) error {
+	want := len(j.Wants) - 1
+	m.sample(j, want)
+	if m.Track != nil {
+		m.Track.Accept(m.Next)
+	}
+	if m.Ended || m.Track == nil || !m.Track.HasHead() {
+		return nil
+	}
+	return c.follow(ctx, e, []*Member{m}, []*model.Job{j}, true)
 }
 
 // line lists the members of a step.
@@ -78,19 +95,23 @@ func (c *Controller) line(e *model.Engine, members []*Member) (live []*Member, a
 
 func (m *Member) most(l model.Limits) int { return min(m.Room-1, l.CtxTokens-m.Seq.Len()-1, Most) }
 
+// sample chooses the next token.
+func (m *Member) sample(j *model.Job, want int) {
+	m.Next = m.Sampler.Pick(j.Top(want), func() []float32 { return j.Logits(nil, want) }, nil)
+	m.Room--
+	m.Ended = !m.Token(m.Next, j, want) || m.Room <= 0
+	if !m.Ended {
+		m.Sampler.Accept(m.Next)
+	}
+}
+
 // walk samples from the rows of a job.
 func (m *Member) walk(j *model.Job) {
 	guesses := j.Tokens[1:]
 	kept := Walk(guesses, func(row int) (int32, bool) {
 		j.Keep(row + 1)
-		id := m.Sampler.Pick(j.Top(row), func() []float32 { return j.Logits(nil, row) }, nil)
-		m.Next = id
-		m.Room--
-		m.Ended = !m.Token(id, j, row) || m.Room <= 0
-		if !m.Ended {
-			m.Sampler.Accept(id)
-		}
-		return id, !m.Ended
+		m.sample(j, row)
+		return m.Next, !m.Ended
 	}, nil)
 	if m.Track != nil {
 		m.Track.Verified(kept, m.Ended)
@@ -99,7 +120,7 @@ func (m *Member) walk(j *model.Job) {
 }
 
 // follow has the draft head follow, where there is one.
-func (c *Controller) follow(ctx context.Context, e *model.Engine, live []*Member, jobs []model.Job) error {
+func (c *Controller) follow(ctx context.Context, e *model.Engine, live []*Member, jobs []*model.Job, prompt bool) error {
 	if !e.HasDraftHead() {
 		return nil
 	}
@@ -108,10 +129,10 @@ func (c *Controller) follow(ctx context.Context, e *model.Engine, live []*Member
 	for i, m := range live {
 		if !m.Ended && m.Track != nil && m.Track.HasHead() {
 			asks = append(asks, Ask{Track: m.Track, Rows: 1, Most: m.most(e.Limits()), Ctx: m.Seq.Len()})
-			list = append(list, model.Drafting{Job: &jobs[i], Next: m.Next})
+			list = append(list, model.Drafting{Job: jobs[i], Next: m.Next})
 		}
 	}
-	return c.Follow(ctx, e.Draft, asks, list, false)
+	return c.Follow(ctx, e.Draft, asks, list, prompt)
 }
 
 // Follow runs the draft head, by run, after a step whose sequences are those of asks, with a drafting for each. prompt says

@@ -1,5 +1,10 @@
 package draft
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Track is one sequence's part in guessing.
 type Track struct {
 	c    *Controller
@@ -56,6 +61,9 @@ func (t *Track) Verified(kept int, cut bool) {
 	t.ahead.tokens = t.ahead.tokens[:0]
 	if n == 0 {
 		return
+	}
+	if t.now.source == FromHead {
+		t.trial++
 	}
 	if cut {
 		n = kept // of what came after, nothing is known
@@ -129,4 +137,24 @@ func (s *Stats) Guesses() (drafted, kept int) {
 		drafted, kept = drafted+s.Drafted[i], kept+s.Kept[i]
 	}
 	return drafted, kept
+}
+
+// String is for a line about speed.
+func (s *Stats) String() string {
+	drafted, kept := s.Guesses()
+	if drafted == 0 {
+		return "no guesses"
+	}
+	return fmt.Sprintf("guessed %d tokens, %.0f%% right (%s), %.2f tokens a step", drafted, 100*float64(kept)/float64(drafted),
+		s.sources(), float64(s.Tokens)/float64(max(s.Steps, 1)))
+}
+
+func (s *Stats) sources() string {
+	var out []string
+	for i, n := range s.Drafted {
+		if n > 0 {
+			out = append(out, Source(i).String())
+		}
+	}
+	return strings.Join(out, " and ")
 }
