@@ -25,6 +25,7 @@ type options struct {
 	ctxAlloc                     int
 	csv, plot                    string
 	json                         bool
+	draft                        draftFlags
 }
 
 // Main is the command.
@@ -61,6 +62,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	s.String(&o.csv, "--csv", "FILE", "write CSV there instead of to the screen")
 	s.Bool(&o.json, "--json", "print JSON")
 	s.String(&o.plot, "--plot", "FILE", "draw an SVG")
+	o.draftFlags(s)
 	o.engine.DeviceFlags(s)
 	s.Note("Only the tokens since the last context are timed (prefill), then greedy decoding; the end of an answer does not end it.\n" +
 		"Columns: bytes per token are counted from the shapes, the ceiling is how fast this machine reads memory, measured in\n" +
@@ -84,6 +86,9 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 		return nil, s.Usagef("--ctx-alloc: want %d or more (--ctx-max, --gen-tokens and one more), got %d", need, o.ctxAlloc)
 	}
 	o.engine.Ctx, o.engine.Seqs = max(o.ctxAlloc, need), o.run.Batch
+	if err := o.draft.resolve(o, s); err != nil {
+		return nil, err
+	}
 	return o, o.engine.Resolve(s)
 }
 
@@ -113,6 +118,9 @@ func (o *options) onModel(ctx context.Context, m *engine.Model, line *cli.Line, 
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		out = f
+	}
+	if o.measuresDrafts() {
+		return o.measureDrafts(ctx, m, line, out, !o.json && o.csv == "")
 	}
 	o.run.Traffic = bench.NewTraffic(m.File(), m.Shape, synth.HasFixedRoute(m.File()))
 	if m.Backend == "cpu" { // a GPU's memory is another one

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ func (m *Model) openHead(c Config) (err error) {
 		return fmt.Errorf("--mtp: %w", err)
 	}
 	if bad := model.CheckDraftFile(m.head, m.file, m.Shape); len(bad) > 0 {
-		return errors.Join(fmt.Errorf("--mtp %s: %w", c.MTP, bad[0]), m.closeHead())
+		return fmt.Errorf("--mtp %s: %w", c.MTP, bad[0])
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func Open(ctx context.Context, c Config, h Hooks) (*Model, error) {
 	}
 	m := &Model{file: f, Path: path, Checkpoint: checkpoint(f)}
 	if err := m.open(ctx, c, h, list); err != nil {
-		_ = f.Close() // the first error is the one to tell
+		_ = errors.Join(m.closeHead(), f.Close()) // the first error is the one to tell
 		return nil, err
 	}
 	return m, nil
@@ -90,6 +90,9 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	if bad := model.CheckFile(m.file, m.Shape); len(bad) > 0 { // before a device is woken for nothing
 		return tensorsError(m.Path, bad)
 	}
+	if err := m.openHead(c); err != nil {
+		return err
+	}
 	lim, err := m.device(c, h, list)
 	if err != nil {
 		return err
@@ -97,13 +100,13 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	if h.Wrap != nil {
 		b, err := h.Wrap(m.dev, m.Shape, lim)
 		if err != nil {
-			_ = errors.Join(m.dev.Close(), m.closeHead())
+			_ = m.dev.Close()
 			return err
 		}
 		m.dev = b
 	}
 	if err := m.load(ctx, c, h, lim, steer); err != nil {
-		_ = errors.Join(m.dev.Close(), m.closeHead())
+		_ = m.dev.Close()
 		return about(m.Path, err)
 	}
 	return nil
@@ -114,6 +117,9 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 func (m *Model) device(c Config, h Hooks, list []device) (model.Limits, error) {
 	var first error
 	weights := weightBytes(m.file)
+	if m.head != nil {
+		weights += weightBytes(m.head)
+	}
 	for i, d := range list {
 		lim := c.Limits(d.rows)
 		b, err := d.open(m.Shape, lim, c, weights)

@@ -162,6 +162,11 @@ func (c *Controller) decide(bets []bet, spare int) {
 	for _, b := range order[:best] {
 		bets[b.bet].depth++
 	}
+	for i := range bets {
+		if b := &bets[i]; b.depth == 0 && b.g.source == FromHead && b.t.trial < headTrial && spare > best {
+			b.depth, best = 1, best+1 // it was made to be tried
+		}
+	}
 	if best == 0 {
 		c.probe(bets, spare, plain)
 	}

@@ -27,7 +27,7 @@ func (e *estimate) all() (hits, tries float64) {
 // right is the chance that guess i is right where all before it were: what this place has seen, leaning on what all places
 // have, and these on what was seen elsewhere.
 func (e *estimate) right(i int, elsewhere float64) float64 {
-	const lean = 4
+	const lean = 7 // trials that the other places, and others' guesses, weigh
 	hits, tries := e.all()
 	mean := (hits + lean*elsewhere) / (tries + lean)
 	return (e.hits[i] + lean*mean) / (e.tries[i] + lean)

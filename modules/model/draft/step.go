@@ -16,6 +16,8 @@ type Member struct {
 	Next    int32
 	Room    int // tokens that it may yet choose, the one that this step brings included
 
+	Force   []int32 // tokens that come whatever the logits say: for measuring with a text that is known
+
 	// Token hears of each token that is chosen, with the job and the want that it was chosen from, while the sequence stands
 	// right behind the token before. false: nothing follows it.
 	Token func(id int32, j *model.Job, want int) bool
@@ -98,6 +100,9 @@ func (m *Member) most(l model.Limits) int { return min(m.Room-1, l.CtxTokens-m.S
 // sample chooses the next token.
 func (m *Member) sample(j *model.Job, want int) {
 	m.Next = m.Sampler.Pick(j.Top(want), func() []float32 { return j.Logits(nil, want) }, nil)
+	if len(m.Force) > 0 {
+		m.Next, m.Force = m.Force[0], m.Force[1:]
+	}
 	m.Room--
 	m.Ended = !m.Token(m.Next, j, want) || m.Room <= 0
 	if !m.Ended {
