@@ -37,8 +37,11 @@ type Matrix struct{ Type, Rows, First, Stride, APE, Add int32 }
 type Product struct {
 	Which, PerRow, Cols, ActCols int32
 	Group, Matrices, Ratio, _    int32
-	M                            [4]Matrix
+	M                            [Matrices]Matrix
 }
+
+// Matrices is the most that one product has.
+const Matrices = 7
 
 // Order of sums: inputs of a run, and what a tile takes.
 const (
@@ -186,3 +189,38 @@ const (
 	TopPiece = 4096
 	MaxParts = 32
 )
+
+// LatentRows: latent_rows.
+type LatentRows struct {
+	L                               Latent
+	C                               Compress
+	Compress, Jobs, Rows, IndexRows int32
+	IndexType, _                    int32
+}
+
+// Limits of the joined kernels: what their threadgroup memory holds.
+const (
+	LatentPiece = 64    // rows of one threadgroup of latent_rows
+	MaxRank     = 2048  // of the query latent
+	MaxGated    = 12288 // values of all choices' gated products
+	MaxShared   = 2048  // of the shared expert's
+)
+
+// Query: query_heads.
+type Query struct {
+	Q         Heads
+	I         Index
+	Groups, _ int32
+}
+
+// Out: attn_out_post.
+type Out struct {
+	H       HC
+	Cols, _ int32
+}
+
+// Down: experts_down_post.
+type Down struct {
+	E Experts
+	H HC
+}

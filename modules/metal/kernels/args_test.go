@@ -39,6 +39,7 @@ var structs = map[string]any{
 	"latent_args": kernels.Latent{}, "heads_args": kernels.Heads{}, "keep_args": kernels.Keep{}, "compress_args": kernels.Compress{},
 	"index_args": kernels.Index{}, "attend_args": kernels.Attend{}, "route_args": kernels.Route{}, "experts_args": kernels.Experts{},
 	"draft_args": kernels.Draft{}, "top_args": kernels.Top{}, "top_part": kernels.TopPart{},
+	"latent_rows_args": kernels.LatentRows{}, "query_args": kernels.Query{}, "out_args": kernels.Out{}, "down_args": kernels.Down{},
 }
 
 // fields are the names of a source struct's members, in order.

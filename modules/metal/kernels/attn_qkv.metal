@@ -30,6 +30,39 @@ static inline float rotated(float v, float other, int i, device const float * cs
     return i & 1 ? fma(other, s, v * c) : fma(-other, s, v * c);
 }
 
+// latent_inverse is the inverse root mean square of n values. 256 threads add them up, whatever the threadgroup has: one order.
+static inline float latent_inverse(device const float * x, int n, float eps, threadgroup float * sums, uint tid, uint simd, uint simds, uint lane) {
+    float squares = 0;
+    if (tid < 256) for (int i = tid; i < n; i += 256) squares = fma(x[i], x[i], squares);
+    return inverse_rms(group_sum(squares, sums, simd, lane, simds), n, eps);
+}
+
+// latent_value is eight values of block b of the normed query latent, one lane's.
+static inline void latent_value(device const float * x, device const float * norm, float inv, int n, int b, uint lane, thread float * z) {
+    for (int i = 0; i < 8; i++) {
+        const int k = 256 * b + 8 * int(lane) + i;
+        z[i] = k < n ? x[k] * inv * norm[k] : 0.0f;
+    }
+}
+
+// kv_row norms, rotates and packs the KV row of one row of the step, and puts it in its ring. x: head floats; v: as many.
+static inline void kv_row(constant latent_args & a, device const step_head * step, int row, device const float * x, device const float * norm, device uchar * kv, device uchar * slots,
+                          threadgroup float * sums, threadgroup float * v, uint tid, uint simd, uint simds, uint lane) {
+    const step_row r = rows_of(step)[row];
+    const float inv = latent_inverse(x, a.head, a.eps, sums, tid, simd, simds, lane);
+    for (int i = tid; i < a.head; i += 32 * simds) {
+        float z = x[i] * inv * norm[i];
+        const int k = i - (a.head - a.rope);
+        if (k >= 0) z = rotated(z, x[i ^ 1] * inv * norm[i ^ 1], k, rope_of(step, row, a.kind), false);
+        v[i] = z;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    pack_kv(v, a.head, a.rope, a.st.kv_exp, a.st.kv_row, kv + (ulong) row * a.st.kv_row, simd, simds, lane);
+    const step_span sp = spans_of(step)[r.span];
+    if (sp.slot == sp.into)
+        pack_kv(v, a.head, a.rope, a.st.kv_exp, a.st.kv_row, slots + (ulong) sp.into * a.st.slot_stride + (ulong)(r.pos % a.st.ring) * a.st.kv_row, simd, simds, lane);
+}
+
 // latent_kv: the query latent's norm and forms, and the KV row. Grid: 2 jobs, rows; 256 threads.
 kernel void latent_kv(
         constant latent_args & a      [[buffer(0)]],
@@ -50,52 +83,27 @@ kernel void latent_kv(
     threadgroup float v[1024];
     const int row = tg.y;
     if (row >= step->rows) return;
-    const step_row r = rows_of(step)[row];
-    device const float * x = raw + (ulong) row * (a.rank + a.head) + (tg.x == 0 ? 0 : a.rank);
-    const int n = tg.x == 0 ? a.rank : a.head;
-    float squares = 0;
-    for (int i = tid; i < n; i += 256) squares = fma(x[i], x[i], squares);
-    const float inv = inverse_rms(group_sum(squares, sums, simd, lane, 8), n, a.eps);
-    if (tg.x == 0) {
-        for (int b = simd; 256 * b < n; b += 8) {
-            const bool live = 256 * b + 8 * int(lane) < n;
-            float z[8];
-            for (int i = 0; i < 8; i++) {
-                const int k = 256 * b + 8 * lane + i;
-                z[i] = live ? x[k] * inv * q_norm[k] : 0.0f;
-                if (live) qlat[(ulong) row * n + k] = z[i];
-            }
-            const ulong at = (ulong) row * n + 256 * b;
-            store_q8(z, lane, live, q8 + at, q8d + at / 32);
-        }
+    device const float * x = raw + (ulong) row * (a.rank + a.head);
+    if (tg.x == 1) {
+        kv_row(a, step, row, x + a.rank, kv_norm, kv, slots, sums, v, tid, simd, 8, lane);
         return;
     }
-    for (int i = tid; i < n; i += 256) {
-        float z = x[i] * inv * kv_norm[i];
-        const int k = i - (n - a.rope);
-        if (k >= 0) z = rotated(z, x[i ^ 1] * inv * kv_norm[i ^ 1], k, rope_of(step, row, a.kind), false);
-        v[i] = z;
+    const int n = a.rank;
+    const float inv = latent_inverse(x, n, a.eps, sums, tid, simd, 8, lane);
+    for (int b = simd; 256 * b < n; b += 8) {
+        const bool live = 256 * b + 8 * int(lane) < n;
+        float z[8];
+        latent_value(x, q_norm, inv, n, b, lane, z);
+        const ulong at = (ulong) row * n + 256 * b;
+        if (live) for (int i = 0; i < 8; i++) qlat[at + 8 * lane + i] = z[i];
+        store_q8(z, lane, live, q8 + at, q8d + at / 32);
     }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    device uchar * out = kv + (ulong) row * a.st.kv_row;
-    pack_kv(v, a.head, a.rope, a.st.kv_exp, a.st.kv_row, out, simd, 8, lane);
-    const step_span sp = spans_of(step)[r.span];
-    if (sp.slot == sp.into)
-        pack_kv(v, a.head, a.rope, a.st.kv_exp, a.st.kv_row, slots + (ulong) sp.into * a.st.slot_stride + (ulong)(r.pos % a.st.ring) * a.st.kv_row, simd, 8, lane);
 }
 
 struct heads_args { int heads, head, rope, kind; float eps; int pad; };
 
-// q_heads norms and rotates every head of a query in place. A simdgroup a head. Grid: 8 heads, rows.
-kernel void q_heads(
-        constant heads_args & a       [[buffer(0)]],
-        device const step_head * step [[buffer(1)]],
-        device       float * q        [[buffer(2)]],
-        uint3 tg   [[threadgroup_position_in_grid]],
-        uint  simd [[simdgroup_index_in_threadgroup]],
-        uint  lane [[thread_index_in_simdgroup]]) {
-    const int row = tg.y, h = tg.x * 8 + simd;
-    if (row >= step->rows || h >= a.heads) return;
+// q_head norms and rotates head h of a row's query in place: a simdgroup's work.
+static inline void q_head(constant heads_args & a, device const step_head * step, device float * q, int row, int h, uint lane) {
     device float * v = q + ((ulong) row * a.heads + h) * a.head;
     float squares = 0;
     for (int i = lane; i < a.head; i += 32) squares = fma(v[i], v[i], squares);
@@ -108,6 +116,18 @@ kernel void q_heads(
         if (k >= 0) z = rotated(z, other, k, cs, false);
         v[i] = z;
     }
+}
+
+// q_heads. Grid: 8 heads, rows.
+kernel void q_heads(
+        constant heads_args & a       [[buffer(0)]],
+        device const step_head * step [[buffer(1)]],
+        device       float * q        [[buffer(2)]],
+        uint3 tg   [[threadgroup_position_in_grid]],
+        uint  simd [[simdgroup_index_in_threadgroup]],
+        uint  lane [[thread_index_in_simdgroup]]) {
+    const int row = tg.y, h = tg.x * 8 + simd;
+    if (row < step->rows && h < a.heads) q_head(a, step, q, row, h, lane);
 }
 
 struct keep_args { ulong slot_stride; int base, ring, row_bytes, pad; };

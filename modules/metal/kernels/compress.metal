@@ -70,32 +70,15 @@ static inline void index_codes(thread const float * v, thread uint * code, threa
     }
 }
 
-// Grid: rows. Threads: as many as the head has components, in whole simdgroups.
-kernel void compress(
-        constant compress_args & a     [[buffer(0)]],
-        device const step_head * step  [[buffer(1)]],
-        device const float * in        [[buffer(2)]], // (rows, comp_row)
-        device const float * norm      [[buffer(3)]],
-        device const float * index_norm [[buffer(4)]],
-        device       uchar * slots     [[buffer(5)]],
-        device       uchar * pages     [[buffer(6)]],
-        device const int   * table     [[buffer(7)]],
-        uint3 tg    [[threadgroup_position_in_grid]],
-        uint  tid   [[thread_index_in_threadgroup]],
-        uint3 size  [[threads_per_threadgroup]],
-        uint  simd  [[simdgroup_index_in_threadgroup]],
-        uint  simds [[simdgroups_per_threadgroup]],
-        uint  lane  [[thread_index_in_simdgroup]]) {
-    threadgroup float sums[32];
-    threadgroup float z[1024];
-    threadgroup float rot[1024];
-    const int row = tg.x;
-    if (row >= step->rows) return;
+// compress_row does one row of the step: all threads of the threadgroup come here. z, rot: 1024 floats each.
+static inline void compress_row(constant compress_args & a, device const step_head * step, int row, device const float * in, device const float * norm, device const float * index_norm,
+                                device uchar * slots, device uchar * pages, device const int * table, threadgroup float * sums, threadgroup float * z, threadgroup float * rot,
+                                uint tid, uint simd, uint simds, uint lane) {
     const step_row r = rows_of(step)[row];
     const step_span sp = spans_of(step)[r.span];
     if (sp.slot == sp.into) {
         device float * to = (device float *)(slots + (ulong) sp.into * a.st.slot_stride + a.st.comp_base) + (ulong)(r.pos % a.st.comp_ring) * a.st.comp_row;
-        for (int i = tid; i < a.st.comp_row; i += size.x) to[i] = in[(ulong) row * a.st.comp_row + i];
+        for (int i = tid; i < a.st.comp_row; i += 32 * simds) to[i] = in[(ulong) row * a.st.comp_row + i];
     }
     if ((r.pos + 1) % a.st.ratio != 0) return;
     device const float * cs = rope_of(step, row, a.kind);
@@ -142,4 +125,25 @@ kernel void compress(
         if ((lane & 1) == 0) vals[16 * i + lane / 2] = uchar(code[i] | high << 4);
         if (lane == 0) page[a.st.index_exp_at + (ulong) c * 4 + i] = uchar(e[i]);
     }
+}
+
+// Grid: rows. Threads: as many as the head has components, in whole simdgroups.
+kernel void compress(
+        constant compress_args & a     [[buffer(0)]],
+        device const step_head * step  [[buffer(1)]],
+        device const float * in        [[buffer(2)]], // (rows, comp_row)
+        device const float * norm      [[buffer(3)]],
+        device const float * index_norm [[buffer(4)]],
+        device       uchar * slots     [[buffer(5)]],
+        device       uchar * pages     [[buffer(6)]],
+        device const int   * table     [[buffer(7)]],
+        uint3 tg    [[threadgroup_position_in_grid]],
+        uint  tid   [[thread_index_in_threadgroup]],
+        uint  simd  [[simdgroup_index_in_threadgroup]],
+        uint  simds [[simdgroups_per_threadgroup]],
+        uint  lane  [[thread_index_in_simdgroup]]) {
+    threadgroup float sums[32];
+    threadgroup float z[1024];
+    threadgroup float rot[1024];
+    if (int(tg.x) < step->rows) compress_row(a, step, tg.x, in, norm, index_norm, slots, pages, table, sums, z, rot, tid, simd, simds, lane);
 }

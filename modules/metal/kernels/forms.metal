@@ -6,18 +6,20 @@
 
 enum { form_q8 = 1, form_q8k = 2 };
 
-// A lane holds 8 consecutive values of a block of 256. All lanes come here; those past the end hold zeros and store nothing.
-static inline void store_q8(thread const float * v, uint lane, bool live, device half * q, device float * d) {
+// Codes go to half in device memory, to char in a threadgroup's. A lane holds 8 consecutive values of a block of 256. All lanes come here; those past the end hold zeros and store nothing.
+template<typename Q, typename D>
+static inline void store_q8(thread const float * v, uint lane, bool live, Q q, D d) {
     float a = 0;
     for (int i = 0; i < 8; i++) a = max(a, fabs(v[i]));
     a = max(a, simd_shuffle_xor(a, 1));
     a = max(a, simd_shuffle_xor(a, 2));
     const float scale = a / 127.0f, inv = scale != 0 ? 1.0f / scale : 0.0f;
     if (!live) return;
-    for (int i = 0; i < 8; i++) q[8 * lane + i] = half(clamp(rint(v[i] * inv), -128.0f, 127.0f));
+    for (int i = 0; i < 8; i++) q[8 * lane + i] = clamp(rint(v[i] * inv), -128.0f, 127.0f);
     if ((lane & 3) == 0) d[lane >> 2] = scale;
 }
-static inline void store_q8k(thread const float * v, uint lane, device half * q, device float * d, device half * s) {
+template<typename Q, typename D, typename S>
+static inline void store_q8k(thread const float * v, uint lane, Q q, D d, S s) {
     float a = 0;
     for (int i = 0; i < 8; i++) a = max(a, fabs(v[i]));
     a = simd_max(a);
@@ -32,7 +34,7 @@ static inline void store_q8k(thread const float * v, uint lane, device half * q,
     float sum = 0;
     for (int i = 0; i < 8; i++) {
         const float c = clamp(rint(inv * v[i]), -128.0f, 127.0f);
-        q[8 * lane + i] = half(c);
+        q[8 * lane + i] = c;
         sum += c;
     }
     sum += simd_shuffle_xor(sum, 1);

@@ -8,7 +8,7 @@
 
 struct hc_args {
     int which, width, values, f32; // values: 24, or 4 of the head
-    int post, steer, tap, pad;     // hc_mix: do HCPost first
+    int post, steer, tap, pad;     // post: do HCPost first; −1: nothing at all
     float steer_scale;
     int pad2;
 };
@@ -30,6 +30,39 @@ static inline float hc_posted(device const float * hc, device const float * mix,
     return v;
 }
 
+// hc_slice does slice `at` of one row: HCPost with y, of the thread's component, if a.post; then the slice's part of the projection.
+// The first 256 threads hold a value each; v: 256 floats.
+static inline void hc_slice(constant hc_args & a, ulong row, int i, int at, float y, device float * hc, device const uchar * fn, device float * part, device const float * mix, device float * tap,
+                            threadgroup float * v, threadgroup float * sums, uint tid, uint simd, uint simds, uint lane) {
+    if (a.post < 0) return; // neither
+    device float * h = hc + row * 4 * a.width;
+    const bool live = tid < 4 * slice;
+    const int j = at * slice + tid % slice, t = (tid / slice) & 3;
+    float x = 0;
+    if (live) {
+        x = a.post ? hc_posted(h, mix + row * 24, y, a.width, j, t) : h[t * a.width + j];
+        v[tid] = x;
+    }
+    const float squares = group_sum(x * x, sums, simd, lane, simds); // its barriers order v, and the reads of h before the writes
+    if (a.post && live) {
+        h[t * a.width + j] = x;
+        if (a.tap) tap[row * 4 * a.width + t * a.width + j] = x;
+    }
+    if (a.values == 0) return;
+    device float * out = part + ((ulong) i * (a.width / slice) + at) * 32;
+    if (tid == 0) out[24] = squares;
+    for (int c = simd; c < a.values; c += simds) {
+        float s = 0;
+        for (int e = lane; e < 256; e += 32) {
+            const ulong from = ((ulong) c * 4 + e / slice) * a.width + at * slice + e % slice;
+            const float w = a.f32 ? ((device const float *) fn)[from] : float(((device const half *) fn)[from]);
+            s = fma(w, v[e], s);
+        }
+        s = simd_sum(s);
+        if (lane == 0) out[c] = s;
+    }
+}
+
 // Grid: slices, rows (or outs). 256 threads: one for each value of the slice.
 kernel void hc_mix(
         constant hc_args & a          [[buffer(0)]],
@@ -41,7 +74,6 @@ kernel void hc_mix(
         device const float * y        [[buffer(6)]],
         device       float * tap      [[buffer(7)]],
         uint3 tg    [[threadgroup_position_in_grid]],
-        uint3 grid  [[threadgroups_per_grid]],
         uint  tid   [[thread_index_in_threadgroup]],
         uint  simd  [[simdgroup_index_in_threadgroup]],
         uint  lane  [[thread_index_in_simdgroup]]) {
@@ -50,29 +82,8 @@ kernel void hc_mix(
     const int i = tg.y;
     if (i >= tokens_of(step, a.which)) return;
     const ulong row = hc_row(step, a.which, i);
-    device float * h = hc + row * 4 * a.width;
-    const int j = tg.x * slice + tid % slice, t = tid / slice;
-    float x;
-    if (a.post) x = hc_posted(h, mix + row * 24, y[row * a.width + j], a.width, j, t);
-    else x = h[t * a.width + j];
-    v[tid] = x;
-    const float squares = group_sum(x * x, sums, simd, lane, 8); // its barriers order v, and the reads of h before the writes
-    if (a.post) {
-        h[t * a.width + j] = x;
-        if (a.tap) tap[row * 4 * a.width + t * a.width + j] = x;
-    }
-    device float * out = part + ((ulong) i * grid.x + tg.x) * 32;
-    if (tid == 0) out[24] = squares;
-    for (int c = simd; c < a.values; c += 8) {
-        float s = 0;
-        for (int e = lane; e < 256; e += 32) {
-            const ulong at = ((ulong) c * 4 + e / slice) * a.width + tg.x * slice + e % slice;
-            const float w = a.f32 ? ((device const float *) fn)[at] : float(((device const half *) fn)[at]);
-            s = fma(w, v[e], s);
-        }
-        s = simd_sum(s);
-        if (lane == 0) out[c] = s;
-    }
+    const float one = a.post ? y[row * a.width + tg.x * slice + tid % slice] : 0.0f;
+    hc_slice(a, row, i, tg.x, one, hc, fn, part, mix, tap, v, sums, tid, simd, 8, lane);
 }
 
 // sinkhorn: lane 4r+c holds an element; every lane of the 16 gets its own.

@@ -15,18 +15,8 @@ struct index_args {
 
 static inline int visible_rows(int pos, int ratio) { return (pos + 1) / ratio; }
 
-// index_queries rotates, transforms and rounds every head. A simdgroup a head. Grid: 8 heads, rows.
-kernel void index_queries(
-        constant index_args & a       [[buffer(0)]],
-        device const step_head * step [[buffer(1)]],
-        device const float * q        [[buffer(2)]],
-        device       half  * codes    [[buffer(3)]], // (rows, padded, 128), doubled
-        device       float * scale    [[buffer(4)]], // (rows, padded, 4), halved
-        uint3 tg   [[threadgroup_position_in_grid]],
-        uint  simd [[simdgroup_index_in_threadgroup]],
-        uint  lane [[thread_index_in_simdgroup]]) {
-    const int row = tg.y, h = tg.x * 8 + simd;
-    if (row >= step->rows || h >= a.padded) return;
+// index_query rotates, transforms and rounds head h of a row: a simdgroup's work.
+static inline void index_query(constant index_args & a, device const step_head * step, device const float * q, device half * codes, device float * scale, int row, int h, uint lane) {
     const ulong at = (ulong) row * a.padded + h;
     if (h >= a.heads) {
         for (int i = 0; i < 4; i++) codes[at * 128 + 32 * i + lane] = 0.0h;
@@ -49,6 +39,20 @@ kernel void index_queries(
         codes[at * 128 + 32 * i + lane] = half(float(e2m1_twice(code[i])));
         if (lane == 0) scale[at * 4 + i] = pow2(e[i] - 1);
     }
+}
+
+// index_queries. Grid: 8 heads, rows.
+kernel void index_queries(
+        constant index_args & a       [[buffer(0)]],
+        device const step_head * step [[buffer(1)]],
+        device const float * q        [[buffer(2)]],
+        device       half  * codes    [[buffer(3)]], // (rows, padded, 128), doubled
+        device       float * scale    [[buffer(4)]], // (rows, padded, 4), halved
+        uint3 tg   [[threadgroup_position_in_grid]],
+        uint  simd [[simdgroup_index_in_threadgroup]],
+        uint  lane [[thread_index_in_simdgroup]]) {
+    const int row = tg.y, h = tg.x * 8 + simd;
+    if (row < step->rows && h < a.padded) index_query(a, step, q, codes, scale, row, h, lane);
 }
 
 // index_scores: Σ over heads of max(0, q·row)·w. Grid: 32 compressed rows, query rows; 128 threads.

@@ -13,7 +13,7 @@ var files embed.FS
 // order of the sources: what several share comes first.
 var order = []string{"common", "forms", "product", "tiles",
 	"embed", "hc_pre", "hc_post", "hc_head", "attn_qkv", "compress", "index_topk", "attend", "attn_out", "route", "experts", "shared_expert",
-	"logits", "top", "draft_join"}
+	"logits", "top", "draft_join", "joined"}
 
 // Source is the one translation unit that all kernels are compiled from.
 func Source() string {
@@ -42,4 +42,6 @@ var names = []string{
 	"experts_gate_up_tiles_iq2_xxs", "experts_gate_up_tiles_q2_k", "experts_gate_up_tiles_q4_k", "experts_gate_up_tiles_mxfp4",
 	"experts_down_tiles_iq2_xxs", "experts_down_tiles_q2_k", "experts_down_tiles_q4_k", "experts_down_tiles_mxfp4",
 	"shared_gate_up", "shared_swiglu", "logits_rows", "top_parts", "top_merge", "draft_norms", "draft_sum",
+	"latent_rows", "query_heads", "attn_out_post",
+	"experts_down_post_iq2_xxs", "experts_down_post_q2_k", "experts_down_post_q4_k", "experts_down_post_mxfp4",
 }

@@ -26,7 +26,7 @@ struct matrix_args {
 struct product_args {
     int which, per_row, cols, act_cols; // tokens: see tokens_of; act_cols: floats of an activation row
     int group, matrices, ratio, pad;    // group: rows that share a slice of the activations; 0: all
-    matrix_args m[4];
+    matrix_args m[7];
 };
 
 static inline int block_inputs(int type) { return type == type_q8_0 || type == type_mxfp4 ? 32 : 256; }
@@ -43,6 +43,13 @@ struct activation {
     device const float * d;
     device const half * s;
     device const float * x;
+};
+// The same that a threadgroup has made for itself: codes as bytes, so that eight experts' fit.
+struct local_activation {
+    threadgroup const char * q;
+    threadgroup const float * d;
+    threadgroup const half * s;
+    threadgroup const float * x; // none
 };
 
 // ---- decoding: a group of codes as integers, its scale and the scale of its minimums
@@ -64,21 +71,20 @@ static inline float e8m0_half(uint e) { return e < 2 ? 0.0f : as_type<float>((e 
 
 // group_dot is one group's term: the exact integer sum of codes times activations, and of minimums times sums. g counts groups
 // of 32 (Q8_0, MXFP4) or 64 (K-quants) from the row's start.
-static inline float group_dot(int type, device const uchar * row, int g, device const half * q, device const half * s, table_ptr table, thread float & scale, thread float & least, thread float & minimum) {
+template<typename Q, typename S>
+static inline float group_dot(int type, device const uchar * row, int g, Q q, S s, table_ptr table, thread float & scale, thread float & least, thread float & minimum) {
     float sum = 0;
     least = 0;
     minimum = 0;
     if (type == type_q8_0) {
         device const ushort * p = (device const ushort *)(row + (ulong) g * 34);
-        device const half4 * a = (device const half4 *) q;
         scale = float(as_type<half>(p[0]));
         for (int i = 0; i < 8; i++) {
             const uint w = uint(p[1 + 2 * i]) | uint(p[2 + 2 * i]) << 16;
-            const half4 v = a[i];
-            sum = fma(float(as_type<char>(uchar(w))), float(v.x), sum);
-            sum = fma(float(as_type<char>(uchar(w >> 8))), float(v.y), sum);
-            sum = fma(float(as_type<char>(uchar(w >> 16))), float(v.z), sum);
-            sum = fma(float(as_type<char>(uchar(w >> 24))), float(v.w), sum);
+            sum = fma(float(as_type<char>(uchar(w))), float(q[4 * i]), sum);
+            sum = fma(float(as_type<char>(uchar(w >> 8))), float(q[4 * i + 1]), sum);
+            sum = fma(float(as_type<char>(uchar(w >> 16))), float(q[4 * i + 2]), sum);
+            sum = fma(float(as_type<char>(uchar(w >> 24))), float(q[4 * i + 3]), sum);
         }
         return sum;
     }
@@ -147,7 +153,8 @@ static inline float group_dot(int type, device const uchar * row, int g, device 
 }
 
 // partial is partial sum `sub` of one run of one row, for one token. limit: inputs of the row.
-static inline float partial(int type, device const uchar * row, int run, int sub, int limit, activation a, table_ptr table) {
+template<typename A>
+static inline float partial(int type, device const uchar * row, int run, int sub, int limit, A a, table_ptr table) {
     float p = 0;
     const int at = run * run_inputs, end = min(at + run_inputs, limit);
     if (type == type_f16 || type == type_f32) {
@@ -177,7 +184,8 @@ static inline int lanes_of(int cols) {
 }
 
 // row_dot is the whole product of one row for one token; every lane of the row gets it. All lanes of the simdgroup come here.
-static inline float row_dot(int type, device const uchar * row, bool live, int cols, uint lane, int lanes, activation a, table_ptr table) {
+template<typename A>
+static inline float row_dot(int type, device const uchar * row, bool live, int cols, uint lane, int lanes, A a, table_ptr table) {
     const int runs = (cols + run_inputs - 1) / run_inputs, at_once = lanes / 4;
     const int mine = int(lane & (lanes - 1)) >> 2, sub = lane & 3, first = lane & ~(lanes - 1);
     float total = 0;
@@ -211,25 +219,34 @@ static inline void store_product(constant matrix_args & m, device const step_hea
     *y = m.add ? *y + v : v;
 }
 
-// product_rows: up to four matrices over the same activations. Grid: threadgroups of rows, tokens.
+// product_rows: up to seven matrices over the same activations. Grid: threadgroups of rows, tokens.
 kernel void product_rows(
         constant product_args & a          [[buffer(0)]],
         device const step_head * step      [[buffer(1)]],
         device const half  * q             [[buffer(2)]],
         device const float * d             [[buffer(3)]],
         device const float * x             [[buffer(4)]],
-        device const uchar * w0            [[buffer(5)]],
-        device const uchar * w1            [[buffer(6)]],
-        device const uchar * w2            [[buffer(7)]],
-        device const uchar * w3            [[buffer(8)]],
-        device       float * y0            [[buffer(9)]],
-        device       float * y1            [[buffer(10)]],
-        device       float * y2            [[buffer(11)]],
-        device       float * y3            [[buffer(12)]],
-        device const uchar * ape0          [[buffer(13)]],
-        device const uchar * ape1          [[buffer(14)]],
-        device const uchar * ape2          [[buffer(15)]],
-        device const uchar * ape3          [[buffer(16)]],
+        device const uchar * w0           [[buffer(5)]],
+        device const uchar * w1           [[buffer(6)]],
+        device const uchar * w2           [[buffer(7)]],
+        device const uchar * w3           [[buffer(8)]],
+        device const uchar * w4           [[buffer(9)]],
+        device const uchar * w5           [[buffer(10)]],
+        device const uchar * w6           [[buffer(11)]],
+        device       float * y0           [[buffer(12)]],
+        device       float * y1           [[buffer(13)]],
+        device       float * y2           [[buffer(14)]],
+        device       float * y3           [[buffer(15)]],
+        device       float * y4           [[buffer(16)]],
+        device       float * y5           [[buffer(17)]],
+        device       float * y6           [[buffer(18)]],
+        device const uchar * ape0         [[buffer(19)]],
+        device const uchar * ape1         [[buffer(20)]],
+        device const uchar * ape2         [[buffer(21)]],
+        device const uchar * ape3         [[buffer(22)]],
+        device const uchar * ape4         [[buffer(23)]],
+        device const uchar * ape5         [[buffer(24)]],
+        device const uchar * ape6         [[buffer(25)]],
         uint3 tg    [[threadgroup_position_in_grid]],
         uint  simd  [[simdgroup_index_in_threadgroup]],
         uint  simds [[simdgroups_per_threadgroup]],
@@ -238,9 +255,9 @@ kernel void product_rows(
     if (token >= tokens_of(step, a.which) * a.per_row) return;
     int i = 0;
     while (i + 1 < a.matrices && int(tg.x) >= a.m[i + 1].first) i++;
-    device const uchar * w = i == 0 ? w0 : i == 1 ? w1 : i == 2 ? w2 : w3;
-    device const uchar * ape = i == 0 ? ape0 : i == 1 ? ape1 : i == 2 ? ape2 : ape3;
-    device float * y = i == 0 ? y0 : i == 1 ? y1 : i == 2 ? y2 : y3;
+    device const uchar * w = i == 0 ? w0 : i == 1 ? w1 : i == 2 ? w2 : i == 3 ? w3 : i == 4 ? w4 : i == 5 ? w5 : w6;
+    device const uchar * ape = i == 0 ? ape0 : i == 1 ? ape1 : i == 2 ? ape2 : i == 3 ? ape3 : i == 4 ? ape4 : i == 5 ? ape5 : ape6;
+    device float * y = i == 0 ? y0 : i == 1 ? y1 : i == 2 ? y2 : i == 3 ? y3 : i == 4 ? y4 : i == 5 ? y5 : y6;
     const int type = a.m[i].type, lanes = lanes_of(a.cols), each = 32 / lanes;
     const int row = ((int(tg.x) - a.m[i].first) * int(simds) + int(simd)) * each + int(lane) / lanes;
     const bool live = row < a.m[i].rows;

@@ -10,6 +10,7 @@ func (b *Backend) Attend(a backend.AttendArgs) {
 	if !b.begin("attend", a.Layer) {
 		return
 	}
+	b.launchAttention()
 	s, sh, rows, ratio := &b.scr, &b.sh, len(b.step.Rows), b.ratio(a.Layer)
 	st, slots, pages, table := b.state(a.State, a.Layer)
 	p := kernels.Attend{Heads: int32(sh.Heads), Head: int32(sh.HeadDim), Rope: int32(sh.RopeDim), Kind: b.ropeKind(a.Layer), Window: int32(sh.Window),

@@ -27,6 +27,15 @@ func (b *Backend) AttnOut(a backend.AttnOutArgs) {
 		b.barrier()
 		b.quantize(s.low, low, s.lowForms, kernels.FormQ8, kernels.CountRows, 1)
 	}
+	if b.joinsPost() && b.allQ8(a.B) {
+		b.late.out, b.late.has = a, lateOut
+		return
+	}
+	b.outB(a)
+}
+
+// outB joins the groups.
+func (b *Backend) outB(a backend.AttnOutArgs) {
 	b.barrier()
-	b.product(product{m: []output{{w: a.B, to: b.whole(a.Y)}}, f: s.lowForms, x: s.low})
+	b.product(product{m: []output{{w: a.B, to: b.whole(a.Y)}}, f: b.scr.lowForms, x: b.scr.low})
 }

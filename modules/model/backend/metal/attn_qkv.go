@@ -10,6 +10,14 @@ func (b *Backend) AttnQKV(a backend.AttnQKVArgs) {
 	if !b.begin("attn_qkv", a.Layer) {
 		return
 	}
+	if b.joins() && b.sh.QRank <= kernels.MaxRank && b.allQ8(a.QA, a.QB, a.KVW) && b.pipe[kLatentRows].MaxThreads >= b.latentThreads() {
+		b.late.qkv, b.late.has = a, b.late.has|lateQKV
+		return
+	}
+	b.attnQKV(a)
+}
+
+func (b *Backend) attnQKV(a backend.AttnQKVArgs) {
 	s, sh, n := &b.scr, &b.sh, len(b.step.Rows)
 	f, width := b.formsX(a.X), sh.QRank+sh.HeadDim
 	b.product(product{m: []output{{w: a.QA, to: s.qkv, stride: width}, {w: a.KVW, to: ref{s.qkv.buf, 4 * sh.QRank}, stride: width}}, f: f, x: b.whole(a.X)})

@@ -29,16 +29,22 @@ func (b *Backend) Experts(a backend.ExpertsArgs) {
 	if !b.begin("experts", a.Layer) {
 		return
 	}
+	if r := &b.late.route; b.late.has == lateRoute && r.X.ID == a.X.ID && r.IDs.ID == a.IDs.ID && r.Weights.ID == a.Weights.ID && b.joinsDown(a) {
+		b.late.experts, b.late.has = a, lateRoute|lateExperts
+		return
+	}
+	b.settle("")
+	b.experts(a)
+}
+
+func (b *Backend) experts(a backend.ExpertsArgs) {
 	if a.Gate.Type != a.Up.Type {
 		b.fail(fmt.Errorf("gate and up: want one type, got %v and %v", a.Gate.Type, a.Up.Type))
 		return
 	}
 	s, sh, n := &b.scr, &b.sh, len(b.step.Rows)
 	x := b.formsX(a.X)
-	h := s.gated
-	if a.H.ID != 0 {
-		h = b.whole(a.H)
-	}
+	h := b.gated(a)
 	many := n > fewRows
 	if many {
 		p := kernels.Experts{Active: int32(sh.ActiveExps), Experts: int32(sh.Experts)}
@@ -50,6 +56,14 @@ func (b *Backend) Experts(a backend.ExpertsArgs) {
 	b.quantize(h, sh.ExpertDim, s.gatedForms, formOf(a.Down.Type), kernels.CountRows, sh.ActiveExps)
 	b.barrier()
 	b.down(a, many)
+}
+
+// gated is where the products between go.
+func (b *Backend) gated(a backend.ExpertsArgs) ref {
+	if a.H.ID != 0 {
+		return b.whole(a.H)
+	}
+	return b.scr.gated
 }
 
 // expertItems is the most tiles of pairs that a step has.

@@ -10,6 +10,9 @@ func (b *Backend) HCPost(a backend.HCPostArgs) {
 	if !b.begin("hc_post", a.Layer) {
 		return
 	}
+	if b.late.has&(lateOut|lateDown) != 0 && (a.Steer.ID != 0 || a.Y.ID != b.late.y().ID) {
+		b.settle("")
+	}
 	if a.Steer.ID != 0 {
 		p := kernels.HC{Width: int32(b.sh.Embd), SteerScale: a.SteerScale}
 		b.barrier()

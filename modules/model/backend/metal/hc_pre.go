@@ -12,9 +12,13 @@ func (b *Backend) HCPre(a backend.HCPreArgs) {
 		return
 	}
 	if b.post.HC.ID != a.HC.ID {
-		b.launchPost()
+		b.settle("")
 	}
-	b.control(a.HC, a.Fn, kernels.CountRows, backend.MixWidth)
+	if b.late.has&(lateOut|lateDown) != 0 {
+		b.launchTail(a.Fn, backend.MixWidth)
+	} else {
+		b.control(a.HC, a.Fn, kernels.CountRows, backend.MixWidth)
+	}
 	b.barrier()
 	p := kernels.HCPre{Which: kernels.CountRows, Width: int32(b.sh.Embd), Values: backend.MixWidth, Rounds: int32(b.sh.SinkhornRounds),
 		Forms: kernels.FormQ8 | kernels.FormQ8K, Eps: b.sh.RMSEps, HCEps: b.sh.HCEps}

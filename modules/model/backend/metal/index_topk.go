@@ -1,6 +1,7 @@
 package metal
 
 import (
+	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/metal/kernels"
 	"github.com/ds4-go/ds4/modules/model/backend"
 )
@@ -10,19 +11,41 @@ func (b *Backend) IndexTopK(a backend.IndexTopKArgs) {
 	if !b.begin("index_topk", a.Layer) {
 		return
 	}
-	s, sh, rows := &b.scr, &b.sh, len(b.step.Rows)
-	st, _, pages, table := b.state(a.State, a.Layer)
-	p := kernels.Index{Heads: int32(sh.IndexHeads), TopK: int32(sh.TopK), Rope: int32(sh.RopeDim), Kind: 1, Rows: int32(rows), Stride: int32(s.scoreStride),
-		Padded: int32(sh.IndexHeads+7) &^ 7, WeightScale: rsqrt(sh.IndexHeads * backend.IndexDim), St: st}
+	if b.late.has == lateQKV|lateCompress && b.late.qkv.X.ID == a.X.ID && b.late.qkv.QLat.ID == a.QLat.ID && a.QB.Type != gguf.TypeQ8_0 {
+		b.late.index, b.late.has = a, b.late.has|lateIndex
+		return
+	}
+	b.settle("")
+	b.indexTopK(a)
+}
+
+func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
+	s, rows := &b.scr, len(b.step.Rows)
+	p, pages, table := b.indexArgs(a)
 	b.barrier()
+	if b.indexed(b.step) {
+		b.product(product{m: []output{{w: a.QB, to: s.indexQ}}, x: b.whole(a.QLat)})
+		b.product(product{m: []output{{w: a.Proj, to: s.indexW}}, x: b.whole(a.X)})
+		b.barrier()
+		launch(b, kIndexQueries, size(int(p.Padded)/8, rows, 1), line(256), &p, b.stepRef(), s.indexQ, s.indexCodes, s.indexScale)
+	}
+	b.indexSelect(a, p, pages, table)
+}
+
+func (b *Backend) indexArgs(a backend.IndexTopKArgs) (p kernels.Index, pages, table ref) {
+	s, sh := &b.scr, &b.sh
+	st, _, pages, table := b.state(a.State, a.Layer)
+	return kernels.Index{Heads: int32(sh.IndexHeads), TopK: int32(sh.TopK), Rope: int32(sh.RopeDim), Kind: 1, Rows: int32(len(b.step.Rows)), Stride: int32(s.scoreStride),
+		Padded: int32(sh.IndexHeads+7) &^ 7, WeightScale: rsqrt(sh.IndexHeads * backend.IndexDim), St: st}, pages, table
+}
+
+// indexSelect launches scores and selection, once the queries are there.
+func (b *Backend) indexSelect(a backend.IndexTopKArgs, p kernels.Index, pages, table ref) {
+	s, sh, rows := &b.scr, &b.sh, len(b.step.Rows)
 	if !b.indexed(b.step) {
 		launch(b, kIndexSelect, line(rows), line(256), &p, b.stepRef(), s.scores, b.whole(a.Sel))
 		return
 	}
-	b.product(product{m: []output{{w: a.QB, to: s.indexQ}}, x: b.whole(a.QLat)})
-	b.product(product{m: []output{{w: a.Proj, to: s.indexW}}, x: b.whole(a.X)})
-	b.barrier()
-	launch(b, kIndexQueries, size(int(p.Padded)/8, rows, 1), line(256), &p, b.stepRef(), s.indexQ, s.indexCodes, s.indexScale)
 	visible := 0
 	for i := range b.step.Spans {
 		visible = max(visible, int(b.step.Spans[i].Pos+b.step.Spans[i].Rows)/sh.Ratio[a.Layer])

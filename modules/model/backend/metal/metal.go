@@ -45,6 +45,7 @@ type Backend struct {
 	err   error
 	op    backend.OpError    // being encoded
 	post  backend.HCPostArgs // waits for the HCPre after it
+	late  late
 	made  made
 	tops  *buffer // whose records want their sums
 	fresh bool    // nothing was dispatched since a barrier

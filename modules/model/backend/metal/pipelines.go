@@ -58,6 +58,13 @@ const (
 	kTopMerge
 	kDraftNorms
 	kDraftSum
+	kLatentRows
+	kQueryHeads
+	kAttnOutPost
+	kExpertsDownPost
+	_
+	_
+	_
 	kCount
 )
 

@@ -73,7 +73,7 @@ func (b *Backend) launchProduct(k kernel, p *product, n int, list []output) {
 	}
 	a := kernels.Product{Which: p.which, PerRow: int32(p.perRow), Cols: int32(cols), ActCols: int32(p.cols), Group: int32(p.group), Matrices: int32(len(list)),
 		Ratio: int32(max(p.ratio, 1))}
-	var w, y, ape [4]ref
+	var w, y, ape [kernels.Matrices]ref
 	for i := range w {
 		w[i], y[i], ape[i] = b.stepRef(), b.stepRef(), b.stepRef()
 	}
@@ -112,7 +112,8 @@ func (b *Backend) launchProduct(k kernel, p *product, n int, list []output) {
 	}
 	switch k {
 	case kProductRows:
-		launch(b, k, size(groups, n, 1), line(32*simdsOfRows), &a, b.stepRef(), q, d, x, w[0], w[1], w[2], w[3], y[0], y[1], y[2], y[3], ape[0], ape[1], ape[2], ape[3])
+		launch(b, k, size(groups, n, 1), line(32*simdsOfRows), &a, b.stepRef(), q, d, x, w[0], w[1], w[2], w[3], w[4], w[5], w[6],
+			y[0], y[1], y[2], y[3], y[4], y[5], y[6], ape[0], ape[1], ape[2], ape[3], ape[4], ape[5], ape[6])
 	case kProductFloats:
 		launch(b, k, size(groups, ceil(n, kernels.FloatTokens), 1), line(128), &a, b.stepRef(), q, d, x, w[0], w[1], w[2], w[3], y[0], y[1], y[2], y[3], ape[0], ape[1], ape[2], ape[3])
 	default:

@@ -12,8 +12,21 @@ func (b *Backend) Route(a backend.RouteArgs) {
 	if !b.begin("route", a.Layer) {
 		return
 	}
+	if b.joins() {
+		b.late.route, b.late.has = a, lateRoute
+		return
+	}
+	b.route(a)
+}
+
+func (b *Backend) route(a backend.RouteArgs) {
 	b.barrier()
 	b.product(product{m: []output{{w: a.Gate, to: b.scr.routeLogits}}, x: b.whole(a.X)})
+	b.routeLogits(a)
+}
+
+// routeLogits chooses, once the logits are there.
+func (b *Backend) routeLogits(a backend.RouteArgs) {
 	b.barrier()
 	p := kernels.Route{Experts: int32(b.sh.Experts), Active: int32(b.sh.ActiveExps), Hash: flag(a.Table.ID != 0), Bias: flag(a.Bias.ID != 0), Scale: b.sh.ExpertScale}
 	launch(b, kRoute, line(len(b.step.Rows)), line(256), &p, b.stepRef(), b.scr.routeLogits, b.vector(a.Bias), b.vector(a.Table), b.whole(a.IDs), b.whole(a.Weights), ref{b.bad, 0})

@@ -10,6 +10,15 @@ func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
 	if !b.begin("shared_expert", a.Layer) {
 		return
 	}
+	if e := &b.late.experts; b.late.has == lateRoute|lateExperts && e.X.ID == a.X.ID && e.Y.ID == a.Y.ID && b.allQ8(a.Gate, a.Up, a.Down) {
+		b.launchFFN(a)
+		return
+	}
+	b.settle("")
+	b.sharedExpert(a)
+}
+
+func (b *Backend) sharedExpert(a backend.SharedExpertArgs) {
 	s, sh, n := &b.scr, &b.sh, len(b.step.Rows)
 	x := b.formsX(a.X)
 	p := kernels.Experts{Rows: int32(sh.ExpertDim), Cols: int32(sh.Embd), Limit: sh.Clamp}

@@ -45,7 +45,7 @@ func (b *Backend) Begin(s *backend.Step) {
 	if len(s.Bias) > maxBiases {
 		panic(fmt.Sprintf("metal: want at most %d biases in a step, got %d", maxBiases, len(s.Bias)))
 	}
-	b.step, b.made, b.post, b.tops = s, made{}, backend.HCPostArgs{}, nil
+	b.step, b.made, b.post, b.late, b.tops = s, made{}, backend.HCPostArgs{}, late{}, nil
 	b.op = backend.OpError{Op: "begin", Layer: -1}
 	b.check(b.wrap())
 	b.encode(s)
@@ -167,8 +167,8 @@ func (b *Backend) begin(op string, layer int32) bool {
 	if b.err == nil && b.step.Stop != nil && b.step.Stop.Load() {
 		b.fail(backend.ErrCanceled)
 	}
-	if b.err == nil && op != "hc_pre" {
-		b.launchPost()
+	if b.err == nil {
+		b.settle(op)
 	}
 	return b.err == nil
 }
@@ -176,7 +176,7 @@ func (b *Backend) begin(op string, layer int32) bool {
 // flush runs what is encoded and waits for it.
 func (b *Backend) flush() {
 	if b.step != nil && b.err == nil {
-		b.launchPost()
+		b.settle("")
 	}
 	if b.cmd == nil {
 		return
