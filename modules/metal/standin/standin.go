@@ -81,6 +81,29 @@ func compile(cc, dir, path string) error {
 	return os.Rename(tmp, path)
 }
 
+// BuildCUDA compiles the half that dispatches on an NVIDIA card to path: see the command cuda.
+func BuildCUDA(path string) error {
+	cc, err := exec.LookPath("clang-19")
+	if err != nil {
+		return ErrNoCompiler
+	}
+	dir, err := os.MkdirTemp("", "standin")
+	if err != nil {
+		return fmt.Errorf("standin: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.CopyFS(dir, sources); err != nil {
+		return fmt.Errorf("standin: %w", err)
+	}
+	src := filepath.Join(dir, "src")
+	out, err := exec.Command(cc, "-std=c++20", "-O2", "-shared", "-fPIC", "-o", path, filepath.Join(src, "standin.cc"), filepath.Join(src, "cuda.cc"),
+		"-Wl,-Bstatic", "-lstdc++", "-Wl,-Bdynamic", "-lm", "-lpthread", "-ldl").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("standin: %w: %s", err, out)
+	}
+	return nil
+}
+
 // Build compiles the stand-in, or finds it in the user's cache, and returns its path. Compiled kernels are cached beside it.
 func Build() (string, error) { return build() }
 
