@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/serve/kvstore"
 	"github.com/ds4-go/ds4/modules/serve/sched"
 )
@@ -142,6 +143,7 @@ func (m *Metrics) Watch(s *sched.Scheduler, store *kvstore.Store) {
 	gauge("snapshots", "Snapshots in memory.", func() float64 { return float64(s.Stats().Snapshots) })
 	gauge("snapshot_bytes", "Host memory of snapshots.", func() float64 { return float64(s.Stats().SnapshotBytes) })
 	gauge("cache_pages_free", "Cache pages that nobody holds, of 2048 tokens each.", func() float64 { return float64(s.Stats().FreePages) })
+	m.watchGuesses(s)
 	if store == nil {
 		return
 	}
@@ -151,6 +153,24 @@ func (m *Metrics) Watch(s *sched.Scheduler, store *kvstore.Store) {
 	gauge("disk_misses", "Look-ups without a checkpoint since the start.", func() float64 { return float64(store.Stats().Misses) })
 	gauge("disk_saves", "Checkpoints stored since the start.", func() float64 { return float64(store.Stats().Saves) })
 	gauge("disk_evictions", "Files evicted since the start.", func() float64 { return float64(store.Stats().Evictions) })
+}
+
+// watchGuesses adds what came of guessing ahead.
+func (m *Metrics) watchGuesses(s *sched.Scheduler) {
+	counter := func(name, help string, labels prometheus.Labels, f func(g *draft.Stats) int) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "ds4", Name: name, Help: help, ConstLabels: labels},
+			func() float64 { g := s.Stats().Guesses; return float64(f(&g)) }))
+	}
+	for i := range draft.Sources {
+		source := prometheus.Labels{"source": i.String()}
+		counter("guesses_total", "Tokens guessed ahead and evaluated.", source, func(g *draft.Stats) int { return g.Drafted[i] })
+		counter("guesses_right_total", "Of these, those that were what the model chose.", source, func(g *draft.Stats) int { return g.Kept[i] })
+	}
+	for i := range draft.Most + 1 {
+		depth := prometheus.Labels{"depth": strconv.Itoa(i)}
+		counter("guess_depth_total", "Steps of sequences, by how many tokens they guessed.", depth, func(g *draft.Stats) int { return g.Depths[i] })
+	}
+	counter("guess_probes_total", "Guesses made against the odds, to find out.", nil, func(g *draft.Stats) int { return g.Probes })
 }
 
 func (s *Server) metrics(c *call) error {

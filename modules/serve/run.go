@@ -175,7 +175,7 @@ func (j *job) ended(i int, e *sched.End) {
 		m := &e.Outcome.Message
 		j.c.trace("completion", map[string]any{"choice": i, "text": string(text), "finish": e.Outcome.Finish, "stop": e.Outcome.Stop,
 			"tokens": len(e.Tokens), "reasoning_tokens": e.Outcome.ReasoningTokens, "reasoning": m.Reasoning, "content": m.Content,
-			"calls": m.ToolCalls, "malformed": e.Outcome.Malformed, "unclosed": e.Outcome.Unclosed})
+			"calls": m.ToolCalls, "malformed": e.Outcome.Malformed, "unclosed": e.Outcome.Unclosed, "guesses": e.Guesses.String(), "guess_depths": e.Guesses.Depths})
 	}
 	if j.msgs == nil || !e.Ended || e.Outcome.Stop != "" || j.start == nil {
 		return

@@ -183,7 +183,8 @@ func (r *running) open(ctx context.Context) error {
 		snapshots = -1
 	}
 	sc = sched.New(sched.Config{Engine: sched.Wrap(m.Engine), Sessions: r.o.Seqs, Queue: r.o.queue, PerClient: r.o.perClient, Chunk: r.o.chunk,
-		SnapshotBytes: snapshots, Store: r.store, Policy: r.o.policy, Metrics: r.metrics, Log: r.log, Decode: func(tokens []int32) []byte {
+		SnapshotBytes: snapshots, Store: r.store, Policy: r.o.policy, Metrics: r.metrics, Log: r.log,
+		Guesses: r.o.Controller(), Lookup: r.o.Looks(), Decode: func(tokens []int32) []byte {
 			text, _ := m.Tokenizer.Decode(nil, tokens) // the engine's own tokens
 			return text
 		}})

@@ -45,6 +45,7 @@ func (t *Track) Accept(tokens ...int32) {
 		t.text.Accept(tokens...)
 	}
 	t.proposed = false
+	t.ahead.tokens = t.ahead.tokens[:0]
 }
 
 // Guesses are what the last Plan wants evaluated behind the sequence's own tokens. Valid until the next Plan.
@@ -58,6 +59,8 @@ func (t *Track) Verified(kept int, cut bool) {
 	n := len(t.now.tokens)
 	t.Stats.Steps++
 	t.Stats.Tokens += kept + 1
+	t.Stats.Depths[n]++
+	t.c.Stats.Depths[n]++
 	t.ahead.tokens = t.ahead.tokens[:0]
 	if n == 0 {
 		return
@@ -128,6 +131,7 @@ type Stats struct {
 	Steps, Tokens int // evaluations of the sequence, and tokens that they brought
 	Drafted, Kept [Sources]int
 	At            [Most]struct{ Drafted, Kept int } // by place in the draft
+	Depths        [Most + 1]int                     // evaluations, by how many guesses they had
 	Probes        int                               // drafts made to find out, against the odds
 }
 

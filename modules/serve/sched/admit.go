@@ -106,6 +106,7 @@ func (s *Scheduler) begin(r *Run) {
 		for _, id := range c.generated { // it was preempted
 			c.sampler.Accept(id)
 		}
+		s.track(c)
 	}
 	r.plan()
 	if s.c.Store != nil && r.start.Cached == 0 {

@@ -14,8 +14,12 @@ type Engine interface {
 	NewSeq() (Seq, error)
 	Restore(s Snapshot) (Seq, error)
 	Import(tokens []int32, page func(i int, dst []byte) error, state []byte) (Snapshot, error)
-	// Run evaluates all jobs' tokens in one step, and fills their results. Without an error all tokens count, else none.
+	// Run evaluates all jobs' tokens in one step, and fills their results. Without an error all tokens but the guesses
+	// count, else none.
 	Run(ctx context.Context, jobs []Job) error
+	// Draft has the model's draft head follow, and guess: see model.Engine.
+	Draft(ctx context.Context, list []model.Drafting) error
+	HasDraftHead() bool
 	FreePages() int
 	Limits() model.Limits
 	PageBytes() int64
@@ -39,16 +43,19 @@ type Snapshot interface {
 
 // Job is a run of tokens of one sequence for one step.
 type Job struct {
-	Seq    Seq
-	Tokens []int32
-	Wants  []model.Want
-	Result Result // valid until the next Run
+	Seq     Seq
+	Tokens  []int32
+	Guesses int // the last so many tokens are guesses
+	Wants   []model.Want
+	Result  Result // valid until the next Run
 }
 
 // Result is what a job's wants gave.
 type Result interface {
 	Top(i int) model.Candidates
 	Logits(dst []float32, i int) []float32
+	// Keep says that so many of the job's tokens count, no fewer than do.
+	Keep(tokens int)
 }
 
 // Wrap makes an Engine of the model's.
@@ -108,7 +115,7 @@ func (w *wrapped) Run(ctx context.Context, jobs []Job) error {
 		return err
 	}
 	for i := range w.jobs {
-		w.jobs[i].Keep(len(w.jobs[i].Tokens))
+		w.jobs[i].Keep(len(jobs[i].Tokens) - jobs[i].Guesses)
 		jobs[i].Result = &w.jobs[i]
 	}
 	return nil

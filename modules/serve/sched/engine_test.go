@@ -58,7 +58,7 @@ func newTiny(c sched.Config, dir string) (*tiny, error) {
 	if err != nil {
 		return nil, err
 	}
-	lim := model.Limits{CtxTokens: 2048, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 64, Outs: 4, Tops: 4, PageBytes: 64 * model.PageBytes(sh)}
+	lim := model.Limits{CtxTokens: 2048, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 64, Outs: 40, Tops: 40, PageBytes: 64 * model.PageBytes(sh)}
 	b, err := cpu.New(sh, lim, cpu.Options{Threads: 1})
 	if err != nil {
 		return nil, err
@@ -66,6 +66,15 @@ func newTiny(c sched.Config, dir string) (*tiny, error) {
 	w, err := model.Load(f, sh, b, nil)
 	if err != nil {
 		return nil, err
+	}
+	if c.Guesses != nil {
+		head, err := synth.DraftFile(f, 1)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.LoadDraft(head, f, sh, b); err != nil {
+			return nil, err
+		}
 	}
 	t := &tiny{}
 	e, err := model.New(b, w, sh, lim, model.Options{Reclaim: func() bool { return t.Reclaim() }})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
+	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/model/sample"
 	"github.com/ds4-go/ds4/modules/serve/kvstore"
 )
@@ -126,6 +127,7 @@ type End struct {
 	Outcome Outcome
 	Tokens  []int32 // generated, without the one that ends the turn
 	Ended   bool    // the turn's end was generated, or nothing else could have followed
+	Guesses draft.Stats
 }
 
 // Start is how a request began.

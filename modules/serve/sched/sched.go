@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ds4-go/ds4/modules/model/backend"
+	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/serve/kvstore"
 )
 
@@ -25,6 +26,9 @@ type Config struct {
 
 	SnapshotBytes int64 // host memory for snapshots; 0: 2 GiB. Less than 0: none are kept
 	MinSnapshot   int   // shorter prefixes are not kept; 0: 16 tokens
+
+	Guesses *draft.Controller // decides what sequences guess; nil: nothing is guessed
+	Lookup  bool              // they guess what followed the same words before
 
 	Store   *kvstore.Store // nil: none
 	Policy  kvstore.Policy
@@ -53,6 +57,7 @@ type Stats struct {
 	Snapshots        int
 	SnapshotBytes    int64 // on the host
 	FreePages        int
+	Guesses          draft.Stats
 }
 
 // Scheduler runs requests on an engine. See the package's comment.
@@ -79,6 +84,7 @@ type Scheduler struct {
 	closing int  // turns whose last tokens are yet to be evaluated
 	jobs    []Job
 	rows    []row
+	asks    []draft.Ask
 	steps   time.Time // when the last one began, for idle slots
 }
 
@@ -305,6 +311,9 @@ func (s *Scheduler) publish() {
 	s.mu.Lock()
 	s.stats = Stats{Waiting: s.queue.n, Running: s.runs, Sequences: len(s.active), Snapshots: s.tree.recent.Len(),
 		SnapshotBytes: s.tree.bytes, FreePages: free}
+	if s.c.Guesses != nil {
+		s.stats.Guesses = s.c.Guesses.Stats
+	}
 	s.mu.Unlock()
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
 	"github.com/ds4-go/ds4/modules/model/chat"
+	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/model/sample"
 	"github.com/ds4-go/ds4/modules/serve/kvstore"
 )
@@ -22,6 +23,7 @@ type choice struct {
 	seq     Seq
 	guide   Guide
 	sampler *sample.Sampler
+	track   *draft.Track // nil: it does not guess
 
 	todo      []int32 // tokens to evaluate
 	prefill   bool    // todo is the rest of the prompt
@@ -59,16 +61,19 @@ func (s *Scheduler) step() bool {
 		s.stepFailed(err)
 		return true
 	}
-	s.c.Metrics.Step(prefill, decode, time.Since(began))
+	took := time.Since(began)
+	s.c.Metrics.Step(prefill, decode, took)
 	for i := range s.jobs {
 		s.contained(s.rows[i].c, func() { s.take(&s.jobs[i], s.rows[i]) })
 	}
+	s.stepped(decode, took)
 	return true
 }
 
 // addDecodes adds the sequences that generate.
 func (s *Scheduler) addDecodes() int {
 	rows := 0
+	var list []*choice
 	for _, c := range slices.Clone(s.active) {
 		if c.closing {
 			s.jobs = append(s.jobs, Job{Seq: c.seq, Tokens: c.todo})
@@ -83,8 +88,12 @@ func (s *Scheduler) addDecodes() int {
 		if c.ended || rows+len(c.todo) > s.c.Engine.Limits().Rows {
 			continue
 		}
-		s.add(c, len(c.todo))
+		list = append(list, c)
 		rows += len(c.todo)
+	}
+	s.plan(list)
+	for _, c := range list {
+		rows += s.add(c, len(c.todo))
 	}
 	return rows
 }
@@ -111,7 +120,7 @@ func (s *Scheduler) addPrefills(decode int) int {
 			n = min(n, mark-c.seq.Len())
 		}
 		if c.run.req.PromptLogprobs {
-			n = min(n, lim.Outs-len(s.jobs), lim.Tops-len(s.jobs))
+			n = min(n, lim.Outs-s.wanted(), lim.Tops-s.wanted())
 		}
 		if n > backend.Slack+1 {
 			if long++; long > longSpans {
@@ -168,7 +177,8 @@ func (r *Run) budget() int {
 	return min(r.req.MaxTokens, r.s.c.Engine.Limits().CtxTokens-len(r.prompt))
 }
 
-func (s *Scheduler) add(c *choice, n int) {
+// add gives a choice the first n tokens of its todo, and its guesses behind them. It returns how many these are.
+func (s *Scheduler) add(c *choice, n int) int {
 	j := Job{Seq: c.seq, Tokens: c.todo[:n]}
 	last := n == len(c.todo)
 	if c.prefill && c.run.req.PromptLogprobs {
@@ -180,10 +190,23 @@ func (s *Scheduler) add(c *choice, n int) {
 		}
 	}
 	if last {
-		j.Wants = append(j.Wants, model.Want{Row: n - 1, Mask: c.con.Mask, Bias: c.sampler.Bias(), InvTemp: c.sampler.InvTemp()})
+		guesses := c.guesses()
+		first := len(j.Wants)
+		j.Wants = draft.Wants(j.Wants, c.sampler, n-1, guesses)
+		j.Wants[first].Mask = c.con.Mask
+		j.Tokens, j.Guesses = append(slices.Clip(j.Tokens), guesses...), len(guesses)
 	}
 	s.jobs = append(s.jobs, j)
 	s.rows = append(s.rows, row{c, last})
+	return j.Guesses
+}
+
+// wanted is how many output rows the step has so far.
+func (s *Scheduler) wanted() (n int) {
+	for i := range s.jobs {
+		n += len(s.jobs[i].Wants)
+	}
+	return n
 }
 
 // contained runs f for a choice. A panic in it ends that request and no other.
@@ -207,15 +230,16 @@ func (s *Scheduler) take(j *Job, r row) {
 	if c.ended {
 		return
 	}
-	if c.prefill {
+	prompt := c.prefill
+	if prompt {
 		s.promptRead(c, j, r.last)
 	}
-	c.todo = c.todo[len(j.Tokens):]
+	c.todo = c.todo[len(j.Tokens)-j.Guesses:]
 	if !r.last {
 		return
 	}
-	want := len(j.Wants) - 1
-	if c.prefill {
+	want := len(j.Wants) - 1 - j.Guesses
+	if prompt {
 		c.prefill = false
 		for _, other := range c.run.choices[1:] {
 			if !s.branch(c, other) {
@@ -224,6 +248,9 @@ func (s *Scheduler) take(j *Job, r row) {
 		}
 	}
 	s.sampleAll(c, j.Result, want)
+	if !prompt {
+		s.walk(c, j, want)
+	}
 }
 
 // promptRead is the bookkeeping of a stretch of a prompt.
@@ -300,6 +327,9 @@ func (s *Scheduler) pick(c *choice, res Result, want int) {
 
 // accept gives a token to the guide and what came of it to the reader. It reports whether the choice has ended.
 func (s *Scheduler) accept(c *choice, id int32, lp *Token) bool {
+	if c.track != nil {
+		c.track.Accept(id)
+	}
 	step := c.guide.Accept(id)
 	c.inCall = step.Part == PartCall
 	if step.Part != PartEnd {
@@ -329,7 +359,7 @@ func (s *Scheduler) finish(c *choice, done bool) {
 		end = chat.EndEOS
 	}
 	events, out := c.guide.Finish(end)
-	c.run.push(Delta{Choice: c.index, Events: events, End: &End{Outcome: out, Tokens: c.generated, Ended: done}})
+	c.run.push(Delta{Choice: c.index, Events: events, End: &End{Outcome: out, Tokens: c.generated, Ended: done, Guesses: c.guessed()}})
 	c.ended = true
 	if done && out.Stop == "" && c.run.req.TurnEnd != 0 && s.remembers() {
 		s.close(c)
@@ -450,6 +480,9 @@ func (s *Scheduler) preempt() bool {
 	c.seq, c.marks, last.cold = nil, nil, nil
 	c.todo = append(slices.Clone(last.prompt), c.generated...)
 	c.prefill = true // what may come after todo is as it was
+	if c.track != nil {
+		c.track.Drop()
+	}
 	s.c.Metrics.Preempted()
 	s.c.Log.Warn().Str("request", last.req.ID).Int("tokens", len(c.todo)).Msg("out of cache pages: evaluated again later")
 	return true

@@ -59,6 +59,19 @@ func (t *tree) match(tokens []int32, most int) (best *entry, common int) {
 	}
 }
 
+// beside lists up to most entries that go on otherwise where the tokens leave what the tree knows, the last used first, and
+// how many tokens they have in common.
+func (t *tree) beside(tokens []int32, most int) (common int, list []*entry) {
+	_, common = t.match(tokens, len(tokens))
+	for at := t.recent.Front(); at != nil && len(list) < most; at = at.Next() {
+		e := at.Value.(*entry)
+		if e.n > common && shared(e.snap.Tokens(), tokens) >= common {
+			list = append(list, e)
+		}
+	}
+	return common, list
+}
+
 func first(tokens []int32) int32 {
 	if len(tokens) == 0 {
 		return -1

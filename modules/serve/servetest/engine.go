@@ -274,6 +274,8 @@ func (e *Engine) Run(ctx context.Context, jobs []sched.Job) error {
 	}
 	for i := range jobs {
 		jobs[i].Result = e.results(&jobs[i])
+		q := jobs[i].Seq.(*seq)
+		q.tokens = q.tokens[:len(q.tokens)-jobs[i].Guesses]
 	}
 	e.Steps.Add(1)
 	e.Rows.Add(int64(rows))
@@ -281,11 +283,29 @@ func (e *Engine) Run(ctx context.Context, jobs []sched.Job) error {
 	return nil
 }
 
+// Draft implements sched.Engine.
+func (e *Engine) Draft(context.Context, []model.Drafting) error { return backend.ErrUnsupported }
+
+// HasDraftHead implements sched.Engine.
+func (e *Engine) HasDraftHead() bool { return false }
+
 type result struct {
 	e    *Engine
+	job  *sched.Job
+	kept int
 	tops []model.Candidates
 	rows [][]float32 // nil where they are made when asked for
 	ids  []int32
+}
+
+// Keep implements sched.Result: the guesses that count are the sequence's too.
+func (r *result) Keep(tokens int) {
+	q := r.job.Seq.(*seq)
+	if tokens < r.kept || tokens > len(r.job.Tokens) {
+		panic(fmt.Sprintf("servetest: keep %d of %d tokens after %d", tokens, len(r.job.Tokens), r.kept))
+	}
+	q.tokens = append(q.tokens, r.job.Tokens[r.kept:tokens]...)
+	r.kept = tokens
 }
 
 func (r *result) Top(i int) model.Candidates { return r.tops[i] }
@@ -298,9 +318,13 @@ func (r *result) Logits(dst []float32, i int) []float32 {
 }
 
 func (e *Engine) results(j *sched.Job) *result {
-	r := &result{e: e}
 	q := j.Seq.(*seq)
-	for _, w := range j.Wants {
+	r := &result{e: e, job: j, kept: len(j.Tokens) - j.Guesses}
+	before := *q
+	for i, w := range j.Wants {
+		if i == len(j.Wants)-j.Guesses {
+			before = *q // what was made of guesses is forgotten
+		}
 		n := len(q.tokens) - len(j.Tokens) + w.Row + 1
 		if e.Script != nil && w.Mask == nil && len(w.Bias) == 0 {
 			id := e.next(q, n)
@@ -312,6 +336,10 @@ func (e *Engine) results(j *sched.Job) *result {
 		row := e.logits(q, n)
 		r.rows, r.ids = append(r.rows, row), append(r.ids, 0)
 		r.tops = append(r.tops, e.top(row, w))
+	}
+	if j.Guesses > 0 {
+		before.tokens, before.pages = q.tokens, q.pages
+		*q = before
 	}
 	return r
 }
