@@ -181,7 +181,7 @@ func TestMistakes(t *testing.T) {
 		{"--demo --prompt-file folder", 1, "want a text file, got a directory"},
 		{"--demo -p hi --dir-steering-file steer.bin", 1, "--dir-steering-file steer.bin: want 7168 bytes"},
 		{"--demo -p hi --dir-steering-file nowhere", 1, "no such file"},
-		{"--demo -p hi --mtp x.gguf", 1, "--mtp: there is no speculative decoding yet"},
+		{"--demo -p hi --mtp x.gguf", 1, "--mtp: gguf: open x.gguf"},
 		{"--demo -p hi --metal", 1, "metal"},
 		{"--demo --perplexity-file nowhere", 1, "no such file"},
 		{"--demo -p hi --dump-logprobs folder/x/y", 1, "no such file"},
