@@ -80,6 +80,11 @@ static void body() {
 
 extern "C" void sim_barrier() { yield(BARRIER); self->cur->epoch++; }
 extern "C" void sim_simdgroup_barrier() { yield(SIMD_BARRIER); self->cur->simd_epoch++; }
+extern "C" u32 sim_atomic(u32 *p, u32 n, int op) {
+  u32 v = *p;
+  if (op != 1) *p = op == 0 ? v + n : n;
+  return v;
+}
 extern "C" u32 sim_lane() { return self->cur->ids.lane; }
 // sim_gather returns every lane's value, `size` (below 256; an operation's code above) bytes apart; *lanes says which there are.
 extern "C" const void *sim_gather(const void *value, u32 size, u32 *lanes) {

@@ -170,10 +170,19 @@ func TestSame(t *testing.T) {
 		t.Error("from a snapshot: other logits than at once")
 	}
 	c := engine(t, tiny, lim, func(s model.Shape, l model.Limits) (backend.Backend, error) { return cpu.New(s, l, cpu.Options{}) })
+	on := carry(t, s, c)
+	if e := rms(logits(t, on, prompt[n-4:], 0), want); !(e < 0.5) {
+		t.Errorf("continued on the CPU: want an error below 0.5, got %.2g", e)
+	}
+}
+
+// carry continues a snapshot in another engine.
+func carry(t *testing.T, s *model.Snapshot, to *model.Engine) *model.Seq {
+	t.Helper()
 	if err := s.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	moved, err := c.Import(s.Tokens(), func(i int, dst []byte) error {
+	moved, err := to.Import(s.Tokens(), func(i int, dst []byte) error {
 		done := make(chan error, 1)
 		s.ReadPage(i, dst, func(err error) { done <- err })
 		return <-done
@@ -182,13 +191,11 @@ func TestSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer moved.Free()
-	on, err := c.Restore(moved)
+	q, err := to.Restore(moved)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := rms(logits(t, on, prompt[n-4:], 0), want); !(e < 0.5) {
-		t.Errorf("continued on the CPU: want an error below 0.5, got %.2g", e)
-	}
+	return q
 }
 
 // TestCancel stops a step, and goes on from where the sequence stood.
