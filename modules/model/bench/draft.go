@@ -37,6 +37,7 @@ type DraftRow struct {
 	Kind    string    `json:"kind"`               // verify, off, replay, lookup, mtp or auto
 	P       float64   `json:"p"`                  // of replay
 	Depth   int       `json:"depth"`              // most guesses in a step; Controlled
+	Answer  int       `json:"answer"`             // of the controller: 2 is one for which it knows its prices
 	Rows    int       `json:"rows"`               // of verify: of one step
 	StepMS  float64   `json:"ms_per_step"`        // milliseconds
 	Tokens  int       `json:"tokens"`             // generated
@@ -49,7 +50,7 @@ type DraftRow struct {
 	Places  []float64 `json:"right_at,omitempty"` // share of right guesses by place in the draft
 }
 
-var draftColumns = []string{"kind", "p", "depth", "rows", "ms_per_step", "tokens", "steps", "guesses", "guesses_right", "tps", "over_off", "probes", "right_at"}
+var draftColumns = []string{"kind", "p", "depth", "answer", "rows", "ms_per_step", "tokens", "steps", "guesses", "guesses_right", "tps", "over_off", "probes", "right_at"}
 
 // DraftCSVHeader is the first line of the CSV, without an end.
 func DraftCSVHeader() string { return strings.Join(draftColumns, ",") }
@@ -60,7 +61,7 @@ func (r DraftRow) CSV() string {
 	for _, p := range r.Places {
 		places = append(places, fmt.Sprintf("%.3f", p))
 	}
-	return fmt.Sprintf("%s,%g,%d,%d,%.3f,%d,%d,%d,%d,%.2f,%.4f,%d,%s", r.Kind, r.P, r.Depth, r.Rows, r.StepMS, r.Tokens, r.Steps,
+	return fmt.Sprintf("%s,%g,%d,%d,%d,%.3f,%d,%d,%d,%d,%.2f,%.4f,%d,%s", r.Kind, r.P, r.Depth, r.Answer, r.Rows, r.StepMS, r.Tokens, r.Steps,
 		r.Drafted, r.Kept, r.TPS, r.Over, r.Probes, strings.Join(places, " "))
 }
 
@@ -204,6 +205,8 @@ func (d *drafting) plain(ctx context.Context) error {
 	return nil
 }
 
+const verifyTime = 15 * time.Second // after which no more rounds begin
+
 // verify times steps of 1 to Verify rows, none of which is kept. The best of several counts.
 func (d *drafting) verify(ctx context.Context) error {
 	if d.o.Verify <= 0 {
@@ -217,7 +220,8 @@ func (d *drafting) verify(ctx context.Context) error {
 	most := min(d.o.Verify, draft.Most+1, d.o.Gen)
 	best := make([]float64, most+1)
 	tokens := append([]int32{d.o.Prompt[len(d.o.Prompt)-1]}, d.text...)
-	for round := range 6 {
+	started := time.Now()
+	for round := 0; round < 2 || round < 6 && time.Since(started) < verifyTime; round++ {
 		d.tell("steps of 1 to %d rows, round %d", most, round+1)
 		for k := 1; k <= most; k++ {
 			jobs := []model.Job{{Seq: q, Tokens: tokens[:k]}}
@@ -244,15 +248,11 @@ func (d *drafting) verify(ctx context.Context) error {
 // replays draws the curve: tokens a second over the probability that a guess is right.
 func (d *drafting) replays(ctx context.Context) error {
 	for _, p := range d.o.Probs {
-		for _, depth := range append([]int{Controlled}, d.o.Depths...) {
-			d.tell("guesses right with probability %g, depth %d", p, depth)
-			c := draft.NewController(draft.Options{Fixed: max(depth, 0)})
-			r, err := d.run(ctx, c, c.Track(draft.NewReplay(d.text, p, d.e.Shape().Vocab, 1), false))
-			if err != nil {
-				return err
-			}
-			r.Kind, r.P, r.Depth = "replay", p, depth
-			d.add(r)
+		err := d.depths(ctx, DraftRow{Kind: "replay", P: p}, draft.Options{}, func(c *draft.Controller, answer int) *draft.Track {
+			return c.Track(draft.NewReplay(d.text, p, d.e.Shape().Vocab, uint64(answer)), false)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -261,22 +261,39 @@ func (d *drafting) replays(ctx context.Context) error {
 // named runs what really guesses.
 func (d *drafting) named(ctx context.Context) error {
 	for _, name := range d.o.Named {
-		for _, depth := range append([]int{Controlled}, d.o.Depths...) {
-			d.tell("%s, depth %d", name, depth)
-			o := d.o.Head
-			o.Fixed = max(depth, 0)
-			c := draft.NewController(o)
-			var text draft.Drafter
-			if name != "mtp" {
-				text = draft.NewLookup(d.o.Prompt)
+		err := d.depths(ctx, DraftRow{Kind: name}, d.o.Head, func(c *draft.Controller, _ int) *draft.Track {
+			head := name != "lookup" && d.e.HasDraftHead()
+			if name == "mtp" {
+				return c.Track(nil, head)
 			}
-			r, err := d.run(ctx, c, c.Track(text, name != "lookup" && d.e.HasDraftHead()))
-			if err != nil {
-				return err
-			}
-			r.Kind, r.Depth = name, depth
-			d.add(r)
+			return c.Track(draft.NewLookup(d.o.Prompt), head)
+		})
+		if err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// depths runs two answers as the controller decides, and one at each depth.
+func (d *drafting) depths(ctx context.Context, as DraftRow, o draft.Options, track func(c *draft.Controller, answer int) *draft.Track) error {
+	c := draft.NewController(o)
+	for i, depth := range append([]int{Controlled, Controlled}, d.o.Depths...) {
+		d.tell("%s, right with probability %g, depth %d", as.Kind, as.P, depth)
+		answer := 0
+		if depth == Controlled {
+			answer = i + 1
+			c.Stats = draft.Stats{}
+		} else {
+			o.Fixed = depth
+			c = draft.NewController(o)
+		}
+		r, err := d.run(ctx, c, track(c, answer))
+		if err != nil {
+			return err
+		}
+		r.Kind, r.P, r.Depth, r.Answer = as.Kind, as.P, depth, answer
+		d.add(r)
 	}
 	return nil
 }

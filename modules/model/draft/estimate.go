@@ -27,10 +27,10 @@ func (e *estimate) all() (hits, tries float64) {
 // right is the chance that guess i is right where all before it were: what this place has seen, leaning on what all places
 // have, and these on what was seen elsewhere.
 func (e *estimate) right(i int, elsewhere float64) float64 {
-	const lean = 7 // trials that the other places, and others' guesses, weigh
+	const lean, place = 4, 16 // trials that others' guesses, and the other places, weigh
 	hits, tries := e.all()
 	mean := (hits + lean*elsewhere) / (tries + lean)
-	return (e.hits[i] + lean*mean) / (e.tries[i] + lean)
+	return (e.hits[i] + place*mean) / (e.tries[i] + place)
 }
 
 // Before anything is seen: by source and class.

@@ -21,6 +21,7 @@ const (
 	mostRows = 256
 	contexts = 10   // by powers of two
 	firstCtx = 4096 // tokens: shorter ones cost the same
+	hope     = 0.6  // share of what unknown prices would add
 )
 
 func contextClass(ctx int) int { return min(bits.Len(uint(ctx/firstCtx)), contexts-1) }
@@ -68,8 +69,9 @@ func (p *prices) at(ctx int) int {
 	return k
 }
 
-// of is the price in seconds of a step of so many rows: as paid, or between the nearest that were. Beyond the most rows
-// that were ever paid for it hopes for half of the usual growth. 0: nothing is known.
+// of is the price in seconds of a step of so many rows: as paid, or between the nearest that were, nearer to the lower, as what
+// is hoped for is tried and then known. Beyond the most rows that were ever paid for it hopes for less than the usual growth.
+// 0: nothing is known.
 func (p *prices) of(rows, ctx int) float64 {
 	k := p.at(ctx)
 	t := &p.shape[k]
@@ -98,9 +100,9 @@ func (p *prices) of(rows, ctx int) float64 {
 		if first < lo {
 			grow = max(t[lo].seconds-t[first].seconds, 0) / float64(lo-first)
 		}
-		return p.pace * (t[lo].seconds + grow/2*float64(rows-lo))
+		return p.pace * (t[lo].seconds + hope*grow*float64(rows-lo))
 	}
-	share := float64(rows-lo) / float64(hi-lo)
+	share := hope * float64(rows-lo) / float64(hi-lo)
 	return p.pace * (t[lo].seconds + share*(t[hi].seconds-t[lo].seconds))
 }
 

@@ -16,7 +16,7 @@ type Member struct {
 	Next    int32
 	Room    int // tokens that it may yet choose, the one that this step brings included
 
-	Force   []int32 // tokens that come whatever the logits say: for measuring with a text that is known
+	Force []int32 // tokens that come whatever the logits say: for measuring with a text that is known
 
 	// Token hears of each token that is chosen, with the job and the want that it was chosen from, while the sequence stands
 	// right behind the token before. false: nothing follows it.

@@ -89,7 +89,7 @@ func (t *Track) Verified(kept int, cut bool) {
 
 // What estimates keep of older outcomes when a new one comes.
 const (
-	quickMemory = 0.96
+	quickMemory = 0.98
 	slowMemory  = 0.995
 )
 

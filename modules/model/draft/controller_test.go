@@ -1,0 +1,105 @@
+package draft_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ds4-go/ds4/modules/model/draft"
+)
+
+// machine is what steps take on one, in seconds by rows.
+type machine struct {
+	name  string
+	price func(rows int) float64
+}
+
+// machines of several shapes: a GPU whose launches come in buckets, a CPU whose weights are read once for three rows, one
+// that is bound by its arithmetic, so that guessing never pays, and one where rows are free.
+var machines = []machine{
+	{"buckets", func(rows int) float64 {
+		bucket := math.Exp2(math.Ceil(math.Log2(float64(rows))))
+		return 0.0036 * (1 + 0.06*(bucket-1))
+	}},
+	{"even", func(rows int) float64 { return 0.004 * (1 + 0.17*float64(rows-1)) }},
+	{"threes", func(rows int) float64 {
+		return 0.2 * []float64{1, 1.02, 1.06, 1.8, 2.23, 2.58, 2.8, 2.9, 3.06, 3.35, 3.9, 4.2, 4.4, 4.6, 4.9, 5.2, 5.9}[rows-1]
+	}},
+	{"arithmetic", func(rows int) float64 { return 0.1 * float64(rows) }},
+	{"free", func(rows int) float64 { return 0.01 * (1 + 0.002*float64(rows)) }},
+}
+
+// coin guesses right with a probability.
+type coin struct {
+	rng *rand.Rand
+	p   float64
+}
+
+func (c *coin) Accept(...int32)      {}
+func (c *coin) Source() draft.Source { return draft.FromReplay }
+func (c *coin) Propose(dst []int32, most int) ([]int32, int) {
+	for range most {
+		t := int32(0)
+		if c.rng.Float64() >= c.p {
+			t = 1
+		}
+		dst = append(dst, t)
+	}
+	return dst, 0
+}
+
+// simulate is tokens a second of an answer of n tokens on a machine that jitters, from a cold start.
+func simulate(c *draft.Controller, m machine, p float64, fixed, n int, jitter float64, seed uint64) float64 {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	t := c.Track(&coin{rng, p}, false)
+	took, tokens := 0.0, 0
+	for tokens < n {
+		most := min(draft.Most, n-tokens-1)
+		if fixed == 0 {
+			most = 0
+		}
+		c.Plan([]draft.Ask{{Track: t, Rows: 1, Most: most, Ctx: 2048 + tokens}}, draft.Room{Rows: 128, Outs: 34})
+		guesses := t.Guesses()
+		rows := len(guesses) + 1
+		kept := draft.Walk(guesses, func(int) (int32, bool) { return 0, true }, nil)
+		s := m.price(rows) * (1 + jitter*math.Abs(rng.NormFloat64()))
+		t.Accept(make([]int32, kept+1)...)
+		t.Verified(kept, false)
+		c.Stepped(rows, s)
+		took, tokens = took+s, tokens+kept+1
+	}
+	return float64(tokens) / took
+}
+
+// TestControllerLosesNothing: on machines of all kinds, at every quality of guesses, an answer of 256 tokens from a cold start
+// is never slower than 0.98 of no guessing, and not much slower than with the number of guesses that is best there, which
+// nobody could know before; a second answer, when prices are known, is about as fast as that. Time is the machine's price, not this one's.
+func TestControllerLosesNothing(t *testing.T) {
+	const answer, runs = 256, 24
+	mean := func(m machine, p float64, fixed int) (first, second float64) {
+		for i := range runs {
+			c := draft.NewController(draft.Options{Fixed: max(fixed, 0)})
+			first += simulate(c, m, p, fixed, answer, 0.02, uint64(i)) / runs
+			second += simulate(c, m, p, fixed, answer, 0.02, uint64(i+runs)) / runs
+		}
+		return first, second
+	}
+	for _, m := range machines {
+		off, _ := mean(m, 0, 0)
+		for _, p := range []float64{0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1} {
+			best, best2, at := off, off, 0
+			for k := 1; k <= draft.Most; k++ {
+				if v, v2 := mean(m, p, k); v > best {
+					best, best2, at = v, v2, k
+				}
+			}
+			cold, warm := mean(m, p, -1)
+			line := fmt.Sprintf("%s, p %.2f: %.2f of no guessing; of the best depth (%d): %.3f, in a second answer %.3f", m.name, p, cold/off, at, cold/best, warm/best2)
+			t.Log(line)
+			if cold < 0.78*best || cold < 0.98*off || warm < 0.95*best2 {
+				t.Error(line)
+			}
+		}
+	}
+}
