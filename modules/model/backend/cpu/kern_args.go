@@ -13,7 +13,7 @@ type vecArgs struct {
 	xn     *int32   // -128 times the sum of each 32 activations
 	xs     *int16   // sum of each 16 activations
 	out    *float32 // (lanes)
-	tmp    *byte    // 4 KiB and 128 bytes for each block of 256
+	tmp    *byte    // 4 KiB, and 128 bytes for each block of 256 or 64 for each of 32
 	iq2    *iq2Tables
 }
 

@@ -47,8 +47,11 @@ func groupRow(g, l, rows int) (row, over int) {
 func (m *worker) aim(p *product, w *weight, row int) {
 	blocks := w.cols / p.block
 	need := 4096
-	if p.block == gguf.QK_K {
+	switch p.block {
+	case gguf.QK_K:
 		need += 128 * blocks
+	case gguf.QK8_0:
+		need += 64 * blocks
 	}
 	m.vec.w, m.vec.stride, m.vec.blocks = &w.data[row*w.rowBytes], w.rowBytes, blocks
 	m.vec.tmp, m.vec.iq2 = &grow(&m.tmp, need)[0], iq2

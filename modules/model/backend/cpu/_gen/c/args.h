@@ -23,7 +23,7 @@ struct vecArgs {
 	const i32 *xn;  // -128 times the sum of each 32 activations
 	const i16 *xs;  // sum of each 16 activations
 	f32 *out;       // (lanes)
-	u8 *tmp;        // 4 KiB and 128 bytes for each block of 256
+	u8 *tmp;        // 4 KiB, and 128 bytes for each block of 256 or 64 for each of 32
 	const struct iq2Tables *iq2;
 };
 

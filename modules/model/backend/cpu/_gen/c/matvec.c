@@ -2,6 +2,9 @@
 // lane, and the f32 sum of a lane runs over blocks in ascending order, as in the plain loops.
 #include "unpack.h"
 
+#ifndef AHEAD
+#define AHEAD 4096
+#endif
 // What the next rows need is fetched while these are multiplied: rows lie one after another, so memory is read in order.
 INLINE void fetch(const u8 *w, i64 bytes) {
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -31,30 +34,6 @@ INLINE __m512 halves16(const u8 *p, i64 stride) {
 	ONE(b, 0) ONE(b, 1) ONE(b, 2) ONE(b, 3) ONE(b, 4) ONE(b, 5) ONE(b, 6) ONE(b, 7)
 #undef ONE
 	return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
-}
-
-KERNEL vecQ8_0(const struct vecArgs *a) {
-	const i64 stride = a->stride;
-	const u8 *p = a->w, *ahead = p + 16 * stride;
-	vf acc = f_zero();
-	LOOP (i64 b = 0; b < a->blocks; b++) {
-		fetch(ahead, 544);
-		ahead += 544;
-		__m512i y = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(a->x + 32 * b))), v[8];
-		const u8 *lo = p, *hi = p + 8 * stride;
-		EACH(i, 8) {
-			__m512i q = join(_mm256_loadu_si256((const void *)(lo + 2)), _mm256_loadu_si256((const void *)(hi + 2)));
-			v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), y);
-			lo += stride;
-			hi += stride;
-			OPAQUE(lo);
-			OPAQUE(hi);
-		}
-		vi sum = _mm512_add_epi32(reduce8(v), _mm512_set1_epi32(a->xn[b]));
-		acc = f_add(acc, f_mul(f_mul(halves16(p, stride), f_set(a->xd[b])), f_int(sum)));
-		p += 34;
-	}
-	f_store(a->out, acc);
 }
 
 KERNEL vecMXFP4(const struct vecArgs *a) {
@@ -412,6 +391,82 @@ INLINE void turn(vf *v) {
 	v[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 #endif
 }
+
+#if LANES == 16
+// Rows of other lengths: block by block over all rows.
+INLINE void q8_columns(const struct vecArgs *a) {
+	const i64 stride = a->stride;
+	const u8 *p = a->w, *ahead = p + 16 * stride;
+	vf acc = f_zero();
+	LOOP (i64 b = 0; b < a->blocks; b++) {
+		fetch(ahead, 544);
+		ahead += 544;
+		__m512i y = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(a->x + 32 * b))), v[8];
+		const u8 *lo = p, *hi = p + 8 * stride;
+		EACH(i, 8) {
+			__m512i q = join(_mm256_loadu_si256((const void *)(lo + 2)), _mm256_loadu_si256((const void *)(hi + 2)));
+			v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), y);
+			lo += stride;
+			hi += stride;
+			OPAQUE(lo);
+			OPAQUE(hi);
+		}
+		vi sum = _mm512_add_epi32(reduce8(v), _mm512_set1_epi32(a->xn[b]));
+		acc = f_add(acc, f_mul(f_mul(halves16(p, stride), f_set(a->xd[b])), f_int(sum)));
+		p += 34;
+	}
+	f_store(a->out, acc);
+}
+
+// The f16 scales of 16 blocks of 34 bytes: words 17 apart, four from each pair of vectors.
+INLINE __m512 q8_scales(const u8 *p) {
+	const __m512i at = _mm512_castsi256_si512(_mm256_set_epi16(63, 46, 29, 12, 59, 42, 25, 8, 55, 38, 21, 4, 51, 34, 17, 0));
+	__m256i d[4];
+	EACH(i, 4) d[i] = _mm512_castsi512_si256(_mm512_permutex2var_epi16(_mm512_loadu_si512(p + 128 * i), at, _mm512_loadu_si512(p + 128 * i + 64)));
+	return _mm512_cvtph_ps(_mm256_blend_epi32(_mm256_blend_epi32(d[0], d[1], 0x0c), _mm256_blend_epi32(d[2], d[3], 0xc0), 0xf0));
+}
+
+// Rows of whole runs of 16 blocks are read one after another, so that memory is read in order: first every block's product,
+// then, 16 rows by 16 blocks turned on their side, the f32 sums.
+INLINE void q8_rows(const struct vecArgs *a) {
+	const __m512i even = _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+	const u8 *p = a->w;
+	u8 *t = a->tmp;
+	LOOP (int r = 0; r < 16; r++) {
+		u8 *to = t;
+		LOOP (i64 b = 0; b < a->blocks; b += 16) {
+			const i8 *x = a->x + 32 * b;
+			fetch(p + AHEAD, 544);
+			__m512i v[8];
+			EACH(i, 8) {
+				__m512i q = join(_mm256_loadu_si256((const void *)(p + 68 * i + 2)), _mm256_loadu_si256((const void *)(p + 68 * i + 36)));
+				v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), _mm512_loadu_si512(x + 64 * i));
+			}
+			vi sum = _mm512_add_epi32(_mm512_permutexvar_epi32(even, reduce8(v)), i_load(a->xn + b));
+			f_store((f32 *)to, f_mul(f_mul(q8_scales(p), f_load(a->xd + b)), f_int(sum)));
+			p += 544;
+			to += 1024;
+		}
+		p += a->stride - 34 * a->blocks;
+		t += 64;
+	}
+	t = a->tmp;
+	vf acc = f_zero();
+	LOOP (i64 b = a->blocks; b > 0; b -= 16) {
+		vf v[16];
+		EACH(k, 16) v[k] = f_load((const f32 *)(t + 64 * k));
+		turn(v);
+		EACH(k, 16) acc = f_add(acc, v[k]);
+		t += 1024;
+	}
+	f_store(a->out, acc);
+}
+
+KERNEL vecQ8_0(const struct vecArgs *a) {
+	if (a->blocks % 16 == 0) q8_rows(a);
+	else q8_columns(a);
+}
+#endif
 
 #define VECF(name, bytes, loadv) \
 	KERNEL name(const struct vecArgs *a) { \
