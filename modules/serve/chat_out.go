@@ -1,6 +1,9 @@
 package serve
 
 import (
+	"bytes"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -122,11 +125,17 @@ type chatStream struct {
 	j     *job
 	out   *wire.Stream
 	chunk chatChunk
+
+	// What stands before and after the choices of every chunk: most chunks are a few letters between the same words.
+	before, after string
 }
 
 func (c *call) streamChat(j *job) error {
 	st := &chatStream{j: j, out: c.start(), chunk: chatChunk{ID: wire.ID("chatcmpl-", 28), Object: "chat.completion.chunk",
 		Created: time.Now().Unix(), Model: j.q.model, Fingerprint: c.s.fingerprint()}}
+	if err := st.frame(); err != nil {
+		return err
+	}
 	for i := range j.q.n {
 		st.send(chunkChoice{Index: i, Delta: chatDelta{Role: "assistant"}})
 	}
@@ -160,13 +169,35 @@ func gone(err error) error {
 	return nil
 }
 
+// value is the chunk as it is sent.
+func (st *chatStream) value() any {
+	if st.j.q.usage {
+		return nullUsage{chatChunk: st.chunk}
+	}
+	return st.chunk
+}
+
+// frame writes what all chunks share.
+func (st *chatStream) frame() error {
+	st.chunk.Choices = []chunkChoice{}
+	var b bytes.Buffer
+	if err := wire.Encode(&b, st.value()); err != nil {
+		return err
+	}
+	before, after, _ := strings.Cut(strings.TrimSuffix(b.String(), "\n"), `"choices":[]`) // in no string: quotes are escaped there
+	st.before = before + `"choices":[{"index":`
+	st.after = `},"finish_reason":null}]` + after
+	return nil
+}
+
 func (st *chatStream) send(c chunkChoice) {
 	st.chunk.Choices = []chunkChoice{c}
-	if st.j.q.usage {
-		st.out.Event("", nullUsage{chatChunk: st.chunk})
-		return
-	}
-	st.out.Event("", st.chunk)
+	st.out.Event("", st.value())
+}
+
+// text sends a piece of content or reasoning: what send would, several times as fast.
+func (st *chatStream) text(choice int, field, text string) {
+	st.out.Text(st.before+strconv.Itoa(choice)+`,"delta":{"`+field+`":`, whole(text), st.after)
 }
 
 func (st *chatStream) take(b sched.Batch) error {
@@ -176,6 +207,14 @@ func (st *chatStream) take(b sched.Batch) error {
 			lp = st.j.c.s.chatLogprobs(d.Tokens)
 		}
 		for _, e := range d.Events {
+			if lp == nil && e.Kind == chat.Content {
+				st.text(d.Choice, "content", e.Text)
+				continue
+			}
+			if lp == nil && e.Kind == chat.Reasoning {
+				st.text(d.Choice, "reasoning_content", e.Text)
+				continue
+			}
 			if delta, ok := chatDeltaOf(e); ok {
 				c := chunkChoice{Index: d.Choice, Delta: delta}
 				if e.Kind == chat.Content || e.Kind == chat.Reasoning {

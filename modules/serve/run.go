@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -117,16 +116,19 @@ func (j *job) enqueue(prompt sched.Prompt, param string, guide func(int) sched.G
 // wait takes batches until the end. idle is called when nothing came for the keep-alive interval. An error of either ends
 // the request.
 func (j *job) wait(take func(sched.Batch) error, idle func() error) error {
-	ctx := j.c.r.Context()
+	ctx, every := j.c.r.Context(), j.c.s.c.KeepAlive
+	silent := time.NewTimer(every)
+	defer silent.Stop()
 	for {
-		b, err := j.next(ctx)
+		silent.Reset(every)
+		b, err := j.run.Next(ctx, silent.C)
 		switch {
 		case errors.Is(err, sched.ErrDone):
 			j.finished()
 			return nil
 		case ctx.Err() != nil:
 			return errGone
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, sched.ErrIdle):
 			err = idle()
 		case err == nil:
 			j.note(b)
@@ -137,12 +139,6 @@ func (j *job) wait(take func(sched.Batch) error, idle func() error) error {
 			return err
 		}
 	}
-}
-
-func (j *job) next(ctx context.Context) (sched.Batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, j.c.s.c.KeepAlive)
-	defer cancel()
-	return j.run.Next(ctx)
 }
 
 // note keeps what every endpoint needs at the end.

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/tokenizer"
 	"github.com/ds4-go/ds4/modules/serve/sched"
 	"github.com/ds4-go/ds4/modules/serve/servetest"
 )
@@ -32,7 +34,8 @@ func soakWord(client string, i int) string { return fmt.Sprintf("%s-%d ", client
 const soakWords = 100
 
 // TestSoak: many clients stream at once, some of them slow, some leaving half way. No byte is lost, doubled or out of
-// order, and nothing is left behind.
+// order, and nothing is left behind. How long tokens take from the engine's step to the client's hand is reported: both
+// share the machine.
 func TestSoak(t *testing.T) {
 	const clients, perSecond = 64, 20000
 	d, err := time.ParseDuration(os.Getenv(soakFor))
@@ -43,14 +46,15 @@ func TestSoak(t *testing.T) {
 	e := servetest.NewEngine(tok, model.Limits{CtxTokens: 8192, Seqs: clients, Slots: clients + 4, Rows: 1024, Outs: clients, Tops: clients})
 	e.Pace = time.Second * clients / perSecond
 	e.Script = func(prompt string) []string {
-		_, name, _ := strings.Cut(prompt, "I am ")
-		name, _, _ = strings.Cut(name, ".")
+		name := soakName(prompt)
 		out := make([]string, soakWords)
 		for i := range out {
 			out[i] = soakWord(name, i)
 		}
 		return out
 	}
+	k := soak{t: t, ends: wordEnds(tok)}
+	e.Wrote = k.wrote
 	m := NewMetrics()
 	sc := sched.New(sched.Config{Engine: e, Queue: 2 * clients, Metrics: m, Log: zerolog.Nop()})
 	s, err := New(Config{Scheduler: sc, Tokenizer: tok, Ctx: 8192, Metrics: m, Log: zerolog.Nop()})
@@ -58,15 +62,16 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(s)
-	k := soak{t: t, url: web.URL, until: time.Now().Add(d)}
-	before, began := heap(), time.Now()
+	k.url, k.until = web.URL, time.Now().Add(d)
+	before, began, decoded := heap(), time.Now(), e.Decoded.Load()
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() { k.client(i) })
 	}
-	wg.Wait()
-	decoded := e.Decoded.Load()
+	time.Sleep(time.Until(k.until)) // all clients are at it; then each reads its answer to the end
+	decoded = e.Decoded.Load() - decoded
 	took := time.Since(began)
+	wg.Wait()
 	web.Close()
 	if err := sc.Close(context.Background()); err != nil {
 		t.Error(err)
@@ -77,10 +82,10 @@ func TestSoak(t *testing.T) {
 	if after := heap(); after > before+64<<20 {
 		t.Errorf("heap: want it about what it was, %d MB, got %d MB", before>>20, after>>20)
 	}
-	slices.Sort(k.gaps)
-	if n := len(k.gaps); n > 0 {
-		t.Logf("%d answers, %d left early, %.0f tokens/s; between two tokens: median %v, 99%% %v, longest %v; a step takes %v at least",
-			k.whole.Load(), k.left.Load(), float64(decoded)/took.Seconds(), k.gaps[n/2], k.gaps[n*99/100], k.gaps[n-1], e.Pace)
+	slices.Sort(k.late)
+	if n := len(k.late); n > 0 {
+		t.Logf("%d answers, %d left early, %.0f tokens/s; from the engine to the client a token takes: median %v, 99%% %v, longest %v",
+			k.whole.Load(), k.left.Load(), float64(decoded)/took.Seconds(), k.late[n/2], k.late[n*99/100], k.late[n-1])
 	}
 }
 
@@ -97,8 +102,63 @@ type soak struct {
 	until       time.Time
 	whole, left atomic.Int64
 
+	ends func(name string) []int // where the tokens of an answer end, in bytes
+	made sync.Map                // by name: when the engine had made each token of the answer
+
 	mu   sync.Mutex
-	gaps []time.Duration
+	late []time.Duration // how long tokens took from the engine to their reader, the slow ones left out
+}
+
+// soakTimes is when the tokens of an answer were made.
+type soakTimes struct {
+	mu sync.Mutex
+	at []time.Time
+}
+
+func soakName(prompt string) string {
+	_, name, _ := strings.Cut(prompt, "I am ")
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
+
+// wrote is told of each token on the engine's goroutine.
+func (k *soak) wrote(prompt string, at int) {
+	v, ok := k.made.Load(soakName(prompt))
+	if !ok {
+		return
+	}
+	times := v.(*soakTimes)
+	times.mu.Lock()
+	defer times.mu.Unlock()
+	if at == len(times.at) {
+		times.at = append(times.at, time.Now())
+	}
+}
+
+// arrived is how long the last token of the first n bytes took.
+func (k *soak) arrived(times *soakTimes, ends []int, n int) (time.Duration, bool) {
+	i, ok := slices.BinarySearch(ends, n)
+	times.mu.Lock()
+	defer times.mu.Unlock()
+	if !ok || i >= len(times.at) {
+		return 0, false
+	}
+	return time.Since(times.at[i]), true
+}
+
+// wordEnds counts the bytes up to the end of each token.
+func wordEnds(tok *tokenizer.Tokenizer) func(name string) []int {
+	return func(name string) []int {
+		var ends []int
+		n := 0
+		for i := range soakWords {
+			for _, id := range servetest.Pieces(tok, []string{soakWord(name, i)}) {
+				n += len(tok.Text(id))
+				ends = append(ends, n)
+			}
+		}
+		return ends
+	}
 }
 
 // client asks again and again. Every eighth reads slowly, every ninth leaves in the middle of some answers.
@@ -118,6 +178,9 @@ func (k *soak) client(i int) {
 func (k *soak) ask(name string, slow bool, leave int) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	ends, times := k.ends(name), &soakTimes{}
+	k.made.Store(name, times)
+	defer k.made.Delete(name)
 	body := fmt.Sprintf(`{"messages":[{"role":"user","content":"I am %s."}],"thinking":false,"stream":true}`, name)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, k.url+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {
@@ -129,29 +192,26 @@ func (k *soak) ask(name string, slow bool, leave int) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var text strings.Builder
-	var gaps []time.Duration
-	last := time.Time{}
+	late := make([]time.Duration, 0, len(ends))
 	sc := bufio.NewScanner(resp.Body)
 	for words := 0; sc.Scan(); {
-		data, ok := strings.CutPrefix(sc.Text(), "data: ")
-		if !ok || data == "[DONE]" {
+		data, ok := bytes.CutPrefix(sc.Bytes(), []byte("data: "))
+		if !ok || string(data) == "[DONE]" {
 			continue
 		}
 		var chunk struct {
 			Choices []struct{ Delta struct{ Content string } }
 		}
-		if err := json.Unmarshal([]byte(data), &chunk); err != nil {
+		if err := json.Unmarshal(data, &chunk); err != nil {
 			return fmt.Errorf("%s: %q: %w", name, data, err)
 		}
 		if len(chunk.Choices) == 0 || chunk.Choices[0].Delta.Content == "" {
 			continue
 		}
 		text.WriteString(chunk.Choices[0].Delta.Content)
-		now := time.Now()
-		if !last.IsZero() && !slow {
-			gaps = append(gaps, now.Sub(last))
+		if took, ok := k.arrived(times, ends, text.Len()); ok && !slow {
+			late = append(late, took)
 		}
-		last = now
 		if words++; words == leave {
 			k.left.Add(1)
 			return nil
@@ -172,7 +232,7 @@ func (k *soak) ask(name string, slow bool, leave int) error {
 	}
 	k.whole.Add(1)
 	k.mu.Lock()
-	k.gaps = append(k.gaps, gaps...)
+	k.late = append(k.late, late...)
 	k.mu.Unlock()
 	return nil
 }

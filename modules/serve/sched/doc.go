@@ -7,7 +7,7 @@
 //	s := sched.New(sched.Config{Engine: sched.Wrap(engine), Sessions: 8})
 //	run, err := s.Submit(ctx, &sched.Request{Prompt: …, Guide: …})
 //	for {
-//		batch, err := run.Next(ctx)
+//		batch, err := run.Next(ctx, nil)
 //		…
 //	}
 //

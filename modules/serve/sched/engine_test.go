@@ -130,7 +130,7 @@ func (t *tiny) say(history []int32, talk, turn int) ([]int32, sched.Start, error
 	var start sched.Start
 	var tokens []int32
 	for {
-		b, err := r.Next(context.Background())
+		b, err := r.Next(context.Background(), nil)
 		if errors.Is(err, sched.ErrDone) {
 			break
 		}

@@ -67,7 +67,7 @@ func TestGuessedStop(t *testing.T) {
 		var b strings.Builder
 		var tokens []sched.Token
 		for {
-			batch, err := r.Next(t.Context())
+			batch, err := r.Next(t.Context(), nil)
 			if err != nil {
 				break
 			}

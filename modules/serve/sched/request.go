@@ -179,8 +179,9 @@ type Run struct {
 
 }
 
-// Next waits for news. It returns an error when the request has failed or ctx ends, and ErrDone after the last batch.
-func (r *Run) Next(ctx context.Context) (Batch, error) {
+// Next waits for news. It returns an error when the request has failed or ctx ends, ErrIdle when idle fires before there
+// are any (nil: never), and ErrDone after the last batch.
+func (r *Run) Next(ctx context.Context, idle <-chan time.Time) (Batch, error) {
 	for {
 		r.mu.Lock()
 		if b := r.batch; b.Start != nil || len(b.Deltas) > 0 || len(b.Prompt) > 0 || b.Done > 0 {
@@ -203,14 +204,19 @@ func (r *Run) Next(ctx context.Context) (Batch, error) {
 		}
 		select {
 		case <-r.signal:
+		case <-idle:
+			return Batch{}, ErrIdle
 		case <-ctx.Done():
 			return Batch{}, ctx.Err()
 		}
 	}
 }
 
-// ErrDone is returned by Next after the last batch.
-var ErrDone = errors.New("done")
+// What Next returns when nothing is wrong: after the last batch, and when there was no news for a while.
+var (
+	ErrDone = errors.New("done")
+	ErrIdle = errors.New("idle")
+)
 
 // Cancel ends the request at the next step. What was computed stays known.
 func (r *Run) Cancel() {

@@ -58,7 +58,7 @@ func collect(t *testing.T, r *sched.Run) (texts []string, start sched.Start, err
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for {
-		b, err := r.Next(ctx)
+		b, err := r.Next(ctx, nil)
 		if err != nil {
 			if errors.Is(err, sched.ErrDone) {
 				err = nil
@@ -269,7 +269,7 @@ func TestCancel(t *testing.T) {
 	if _, _, err := collect(t, second); !errors.Is(err, context.Canceled) {
 		t.Errorf("queued: want context.Canceled, got %v", err)
 	}
-	if _, err := first.Next(t.Context()); err != nil {
+	if _, err := first.Next(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
@@ -284,7 +284,7 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		b, err := third.Next(t.Context())
+		b, err := third.Next(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -398,7 +398,7 @@ func TestLogprobs(t *testing.T) {
 	}
 	prompt, tokens := 0, 0
 	for {
-		b, err := r.Next(t.Context())
+		b, err := r.Next(t.Context(), nil)
 		if errors.Is(err, sched.ErrDone) {
 			break
 		}

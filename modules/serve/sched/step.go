@@ -430,8 +430,8 @@ func (s *Scheduler) remember(c *choice, turn bool) {
 // stepFailed deals with a step that came to nothing.
 func (s *Scheduler) stepFailed(err error) {
 	switch {
-	case len(s.jobs) == 1 && s.rows[0].c.run.canceled.Load():
-		return // reaped before the next step
+	case len(s.jobs) == 1 && (s.rows[0].c.run.canceled.Load() || s.rows[0].c.run.ctx.Err() != nil):
+		return // reaped before one of the next steps
 	case errors.Is(err, model.ErrNoSlots):
 		time.Sleep(time.Millisecond) // a snapshot is being read; it gives its slot back
 		if s.steps.IsZero() {

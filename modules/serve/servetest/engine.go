@@ -27,8 +27,10 @@ type Engine struct {
 	// prompt without turns. The turn ends after the last piece. nil: noise that depends on the tokens alone.
 	Script func(prompt string) []string
 	Pages  int           // of the pool; 0: enough for all sequences
-	Pace   time.Duration // from the end of one step to that of the next, at least
-	Fail   func(jobs []sched.Job) error
+	Pace   time.Duration // from one step to the next, at least; a step that is late does not make the next one late
+	// Wrote hears of every scripted token when its step ends: it is number at of the answer to a prompt.
+	Wrote func(prompt string, at int)
+	Fail  func(jobs []sched.Job) error
 
 	Steps, Rows, Decoded atomic.Int64 // so far
 	Seqs, PagesUsed      atomic.Int64 // alive
@@ -43,6 +45,8 @@ type Engine struct {
 	ground []float32 // logits that a scripted token stands above
 	sorted []int32
 	base   []byte
+	// records are those of the step's results. They are made once, since an engine makes none for each token either.
+	records []byte
 }
 
 // NewEngine makes an engine.
@@ -64,9 +68,10 @@ type seq struct {
 	begun  int // tokens before the answer, once one was asked for
 	turn   int // place behind the header of the last turn; 0: there are no turns
 	script []int32
-	from   int  // place of the answer that script is for; 0: none
-	seen   int  // tokens looked at
-	off    bool // something else was written than the script says
+	prompt string // that script answers
+	from   int    // place of the answer that script is for; 0: none
+	seen   int    // tokens looked at
+	off    bool   // something else was written than the script says
 	hash   uint64
 	summed int // tokens in hash
 }
@@ -269,9 +274,14 @@ func (e *Engine) Run(ctx context.Context, jobs []sched.Job) error {
 		}
 	}
 	if e.Pace > 0 {
-		time.Sleep(e.Pace - time.Since(e.last))
-		e.last = time.Now()
+		e.last = e.last.Add(e.Pace)
+		if late := time.Since(e.last); late > e.Pace {
+			e.last = e.last.Add(late)
+		} else {
+			time.Sleep(-late)
+		}
 	}
+	e.records = e.records[:0]
 	for i := range jobs {
 		jobs[i].Result = e.results(&jobs[i])
 		q := jobs[i].Seq.(*seq)
@@ -385,7 +395,9 @@ func (e *Engine) quick(id int32, inv float32) model.Candidates {
 	if inv == 0 {
 		inv = 1
 	}
-	c := slices.Clone(e.base)
+	n := len(e.records)
+	e.records = append(e.records, e.base...)
+	c := e.records[n:len(e.records):len(e.records)]
 	le := binary.LittleEndian
 	raw, sum := 1.0, 1.0
 	for _, l := range e.ground[:8] { // e^-29 and less: what the rest adds is nothing
@@ -444,7 +456,8 @@ func (e *Engine) next(q *seq, n int) int32 {
 	}
 	if q.from != from {
 		q.from, q.seen, q.off = from, from, false
-		q.script = Pieces(e.tok, e.Script(Text(e.tok, q.tokens[:from])))
+		q.prompt = Text(e.tok, q.tokens[:from])
+		q.script = Pieces(e.tok, e.Script(q.prompt))
 	}
 	for ; q.seen < n && !q.off; q.seen++ {
 		at := q.seen - from
@@ -452,6 +465,9 @@ func (e *Engine) next(q *seq, n int) int32 {
 	}
 	q.seen = n
 	if at := n - from; !q.off && at < len(q.script) {
+		if e.Wrote != nil {
+			e.Wrote(q.prompt, at)
+		}
 		return q.script[at]
 	}
 	return e.offScript(q, from, n)

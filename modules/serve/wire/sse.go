@@ -35,6 +35,7 @@ type Stream struct {
 	buf     bytes.Buffer
 	json    *json.Encoder
 	timeout time.Duration
+	until   time.Time // the deadline of writes that is set
 	err     error
 }
 
@@ -66,6 +67,15 @@ func (s *Stream) Event(name string, v any) {
 	s.buf.WriteByte('\n')
 }
 
+// Text adds an event without a name whose data is a text of a JSON document, between what comes before and after it.
+func (s *Stream) Text(before, text, after string) {
+	s.buf.WriteString("data: ")
+	s.buf.WriteString(before)
+	s.buf.Write(AppendString(s.buf.AvailableBuffer(), text))
+	s.buf.WriteString(after)
+	s.buf.WriteString("\n\n")
+}
+
 // Data adds an event with raw data.
 func (s *Stream) Data(text string) {
 	s.buf.WriteString("data: ")
@@ -89,8 +99,10 @@ func (s *Stream) Flush() error {
 }
 
 func (s *Stream) flush() {
-	if s.timeout > 0 {
-		_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout)) // recorders have none
+	// Setting a deadline for every token costs more than making its event: one in eight parts of the timeout will do.
+	if now := time.Now(); s.timeout > 0 && s.until.Sub(now) < s.timeout-s.timeout/8 {
+		s.until = now.Add(s.timeout)
+		_ = s.rc.SetWriteDeadline(s.until) // recorders have none
 	}
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil && s.err == nil {
 		s.err = err
