@@ -33,6 +33,15 @@ func soakWord(client string, i int) string { return fmt.Sprintf("%s-%d ", client
 
 const soakWords = 100
 
+// soakLen is how many words a client is told. They differ, or all would begin their next answer in one step.
+func soakLen(client string) int {
+	n := 0
+	for _, b := range []byte(client) {
+		n = 31*n + int(b)
+	}
+	return soakWords + n%soakWords
+}
+
 // TestSoak: many clients stream at once, some of them slow, some leaving half way. No byte is lost, doubled or out of
 // order, and nothing is left behind. How long tokens take from the engine's step to the client's hand is reported: both
 // share the machine.
@@ -47,13 +56,13 @@ func TestSoak(t *testing.T) {
 	e.Pace = time.Second * clients / perSecond
 	e.Script = func(prompt string) []string {
 		name := soakName(prompt)
-		out := make([]string, soakWords)
+		out := make([]string, soakLen(name))
 		for i := range out {
 			out[i] = soakWord(name, i)
 		}
 		return out
 	}
-	k := soak{t: t, ends: wordEnds(tok)}
+	k := soak{t: t, tok: tok}
 	e.Wrote = k.wrote
 	m := NewMetrics()
 	sc := sched.New(sched.Config{Engine: e, Queue: 2 * clients, Metrics: m, Log: zerolog.Nop()})
@@ -102,17 +111,18 @@ type soak struct {
 	until       time.Time
 	whole, left atomic.Int64
 
-	ends func(name string) []int // where the tokens of an answer end, in bytes
-	made sync.Map                // by name: when the engine had made each token of the answer
+	tok  *tokenizer.Tokenizer
+	made sync.Map // by name: the times of an answer
 
 	mu   sync.Mutex
 	late []time.Duration // how long tokens took from the engine to their reader, the slow ones left out
 }
 
-// soakTimes is when the tokens of an answer were made.
+// soakTimes says of the tokens of an answer when they were made, and where they end, in bytes.
 type soakTimes struct {
-	mu sync.Mutex
-	at []time.Time
+	mu   sync.Mutex
+	at   []time.Time
+	ends []int
 }
 
 func soakName(prompt string) string {
@@ -122,7 +132,7 @@ func soakName(prompt string) string {
 }
 
 // wrote is told of each token on the engine's goroutine.
-func (k *soak) wrote(prompt string, at int) {
+func (k *soak) wrote(prompt string, at int, id int32) {
 	v, ok := k.made.Load(soakName(prompt))
 	if !ok {
 		return
@@ -131,34 +141,22 @@ func (k *soak) wrote(prompt string, at int) {
 	times.mu.Lock()
 	defer times.mu.Unlock()
 	if at == len(times.at) {
-		times.at = append(times.at, time.Now())
+		end := len(k.tok.Text(id))
+		if at > 0 {
+			end += times.ends[at-1]
+		}
+		times.at, times.ends = append(times.at, time.Now()), append(times.ends, end)
 	}
 }
 
 // arrived is how long the last token of the first n bytes took.
-func (k *soak) arrived(times *soakTimes, ends []int, n int) (time.Duration, bool) {
-	i, ok := slices.BinarySearch(ends, n)
-	times.mu.Lock()
-	defer times.mu.Unlock()
-	if !ok || i >= len(times.at) {
-		return 0, false
+func (t *soakTimes) arrived(n int) (time.Duration, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i, ok := slices.BinarySearch(t.ends, n); ok {
+		return time.Since(t.at[i]), true
 	}
-	return time.Since(times.at[i]), true
-}
-
-// wordEnds counts the bytes up to the end of each token.
-func wordEnds(tok *tokenizer.Tokenizer) func(name string) []int {
-	return func(name string) []int {
-		var ends []int
-		n := 0
-		for i := range soakWords {
-			for _, id := range servetest.Pieces(tok, []string{soakWord(name, i)}) {
-				n += len(tok.Text(id))
-				ends = append(ends, n)
-			}
-		}
-		return ends
-	}
+	return 0, false
 }
 
 // client asks again and again. Every eighth reads slowly, every ninth leaves in the middle of some answers.
@@ -178,7 +176,7 @@ func (k *soak) client(i int) {
 func (k *soak) ask(name string, slow bool, leave int) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	ends, times := k.ends(name), &soakTimes{}
+	times := &soakTimes{}
 	k.made.Store(name, times)
 	defer k.made.Delete(name)
 	body := fmt.Sprintf(`{"messages":[{"role":"user","content":"I am %s."}],"thinking":false,"stream":true}`, name)
@@ -192,7 +190,7 @@ func (k *soak) ask(name string, slow bool, leave int) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var text strings.Builder
-	late := make([]time.Duration, 0, len(ends))
+	late := make([]time.Duration, 0, 16*soakWords)
 	sc := bufio.NewScanner(resp.Body)
 	for words := 0; sc.Scan(); {
 		data, ok := bytes.CutPrefix(sc.Bytes(), []byte("data: "))
@@ -209,7 +207,7 @@ func (k *soak) ask(name string, slow bool, leave int) error {
 			continue
 		}
 		text.WriteString(chunk.Choices[0].Delta.Content)
-		if took, ok := k.arrived(times, ends, text.Len()); ok && !slow {
+		if took, ok := times.arrived(text.Len()); ok && !slow {
 			late = append(late, took)
 		}
 		if words++; words == leave {
@@ -224,7 +222,7 @@ func (k *soak) ask(name string, slow bool, leave int) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	var want strings.Builder
-	for i := range soakWords {
+	for i := range soakLen(name) {
 		want.WriteString(soakWord(name, i))
 	}
 	if text.String() != want.String() {

@@ -28,8 +28,8 @@ type Engine struct {
 	Script func(prompt string) []string
 	Pages  int           // of the pool; 0: enough for all sequences
 	Pace   time.Duration // from one step to the next, at least; a step that is late does not make the next one late
-	// Wrote hears of every scripted token when its step ends: it is number at of the answer to a prompt.
-	Wrote func(prompt string, at int)
+	// Wrote hears of every scripted token when its step ends: id is number at of the answer to a prompt.
+	Wrote func(prompt string, at int, id int32)
 	Fail  func(jobs []sched.Job) error
 
 	Steps, Rows, Decoded atomic.Int64 // so far
@@ -47,6 +47,7 @@ type Engine struct {
 	base   []byte
 	// records are those of the step's results. They are made once, since an engine makes none for each token either.
 	records []byte
+	wrote   []written
 }
 
 // NewEngine makes an engine.
@@ -59,6 +60,13 @@ func NewEngine(t *tokenizer.Tokenizer, l model.Limits) *Engine {
 	le.PutUint32(e.base[backend.TopMaxRaw:], math.Float32bits(30))
 	le.PutUint32(e.base[backend.TopMaxAdj:], math.Float32bits(30))
 	return e
+}
+
+// written is a scripted token of the step.
+type written struct {
+	prompt string
+	at     int
+	id     int32
 }
 
 type seq struct {
@@ -287,6 +295,10 @@ func (e *Engine) Run(ctx context.Context, jobs []sched.Job) error {
 		q := jobs[i].Seq.(*seq)
 		q.tokens = q.tokens[:len(q.tokens)-jobs[i].Guesses]
 	}
+	for _, w := range e.wrote {
+		e.Wrote(w.prompt, w.at, w.id)
+	}
+	e.wrote = e.wrote[:0]
 	e.Steps.Add(1)
 	e.Rows.Add(int64(rows))
 	e.Decoded.Add(int64(outs))
@@ -466,7 +478,7 @@ func (e *Engine) next(q *seq, n int) int32 {
 	q.seen = n
 	if at := n - from; !q.off && at < len(q.script) {
 		if e.Wrote != nil {
-			e.Wrote(q.prompt, at)
+			e.wrote = append(e.wrote, written{q.prompt, at, q.script[at]})
 		}
 		return q.script[at]
 	}
