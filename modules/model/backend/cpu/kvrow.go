@@ -108,8 +108,24 @@ func packIndex(vals, exps []byte, x []float32) {
 
 // unpackIndex reads an index row, without the f16 rounding: an index query is used as it is.
 func unpackIndex(dst []float32, vals, exps []byte) {
-	for i := range dst {
-		c := vals[i/2] >> (4 * (i & 1))
-		dst[i] = gguf.E2M1ToFloat32(c) * float32(math.Ldexp(1, int(int8(exps[i/backend.FP4Block]))))
+	for blk := 0; blk < len(dst); blk += backend.FP4Block {
+		scale := float32(math.Ldexp(1, int(int8(exps[blk/backend.FP4Block]))))
+		var value [16]float32
+		for c := range value {
+			value[c] = fp4Table[c] * scale
+		}
+		v := vals[blk/2:][:backend.FP4Block/2]
+		out := dst[blk:][:2*len(v)]
+		for i, c := range v {
+			out[2*i], out[2*i+1] = value[c&15], value[c>>4]
+		}
 	}
 }
+
+// fp4Table decodes E2M1.
+var fp4Table = func() (t [16]float32) {
+	for c := range t {
+		t[c] = gguf.E2M1ToFloat32(byte(c))
+	}
+	return t
+}()
