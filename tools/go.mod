@@ -1,6 +1,11 @@
 module github.com/ds4-go/ds4/tools
 
-go 1.26
+go 1.26.0
+
+require (
+	github.com/ds4-go/ds4/modules/gguf v0.1.0
+	github.com/ds4-go/ds4/modules/model v0.1.0
+)
 
 require (
 	github.com/Ladicle/tabwriter v1.0.0 // indirect
@@ -25,10 +30,14 @@ require (
 	github.com/spf13/pflag v1.0.5 // indirect
 	github.com/zeebo/xxh3 v1.0.2 // indirect
 	golang.org/x/sync v0.8.0 // indirect
-	golang.org/x/sys v0.25.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.24.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 	mvdan.cc/sh/v3 v3.9.0 // indirect
 )
 
 tool github.com/go-task/task/v3/cmd/task
+
+replace github.com/ds4-go/ds4/modules/gguf => ../modules/gguf
+
+replace github.com/ds4-go/ds4/modules/model => ../modules/model

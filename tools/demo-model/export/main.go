@@ -1,0 +1,43 @@
+// Command export turns a checkpoint of tools/demo-model into the demo model's GGUF files.
+//
+//	go run ./demo-model/export [--layout q2|q4] [--mtp FILE] CHECKPOINT-DIR FILE
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+func main() {
+	layout := flag.String("layout", "q4", "types of the routed experts: q2 (iq2_xxs, q2_k) or q4 (q4_k)")
+	mtp := flag.String("mtp", "", "also write the draft block to this file")
+	name := flag.String("name", "ds4 demo", "general.name")
+	flag.Parse()
+	if err := run(*layout, *mtp, *name, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "export:", err)
+		os.Exit(1)
+	}
+}
+
+func run(layout, mtp, name string, args []string) error {
+	if len(args) != 2 {
+		return errors.New("want a checkpoint folder and a file to write")
+	}
+	e, ok := layouts[layout]
+	if !ok {
+		return fmt.Errorf("--layout: want q2 or q4, got %q", layout)
+	}
+	c, err := readCheckpoint(args[0])
+	if err != nil {
+		return err
+	}
+	if err := c.writeBase(args[1], name, e); err != nil {
+		return err
+	}
+	if mtp == "" {
+		return nil
+	}
+	return c.writeDraft(mtp, e)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ds4-go/ds4/modules/gguf"
+	"github.com/ds4-go/ds4/modules/model"
+)
+
+// layouts are the types of gate, up and down experts in the published files.
+var layouts = map[string][3]gguf.Type{
+	"q2": {gguf.TypeIQ2_XXS, gguf.TypeIQ2_XXS, gguf.TypeQ2_K},
+	"q4": {gguf.TypeQ4_K, gguf.TypeQ4_K, gguf.TypeQ4_K},
+}
+
+func expertType(name string, e [3]gguf.Type) (gguf.Type, bool) {
+	for i, part := range []string{"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"} {
+		if strings.Contains(name, part) {
+			return e[i], true
+		}
+	}
+	return 0, false
+}
+
+func (c *checkpoint) writeBase(path, name string, e [3]gguf.Type) error {
+	w := gguf.NewWriter()
+	var err error
+	add := func(key string, value any) {
+		if err == nil {
+			err = w.Add(key, value)
+		}
+	}
+	add(gguf.KeyArchitecture, model.Architecture)
+	add("general.name", name)
+	model.Metadata(c.shape, add)
+	add(model.Architecture+".context_length", uint32(4096))
+	add("tokenizer.ggml.model", "gpt2")
+	add("tokenizer.ggml.pre", "joyai-llm")
+	add("tokenizer.ggml.tokens", c.vocab.Tokens)
+	add("tokenizer.ggml.token_type", c.vocab.Types)
+	add("tokenizer.ggml.merges", c.vocab.Merges)
+	add("tokenizer.ggml.bos_token_id", uint32(0))
+	add("tokenizer.ggml.eos_token_id", uint32(1))
+	add("tokenizer.ggml.padding_token_id", uint32(2))
+	add("tokenizer.ggml.add_bos_token", false)
+	if err != nil {
+		return err
+	}
+	for _, s := range model.Inventory(c.shape) {
+		typ, ok := expertType(s.Name, e)
+		if !ok {
+			typ = s.Types[0]
+		}
+		if err := c.add(w, s.Name, typ); err != nil {
+			return err
+		}
+	}
+	return w.WriteFile(path)
+}
+
+func (c *checkpoint) add(w *gguf.Writer, name string, typ gguf.Type) error {
+	dims, data, err := c.tensor(name, typ)
+	if err != nil {
+		return err
+	}
+	return w.AddTensor(name, typ, dims, gguf.Bytes(data))
+}
+
+// writeDraft writes the MTP block as published ones are: F32 controls and router, q8_0 projections.
+func (c *checkpoint) writeDraft(path string, e [3]gguf.Type) error {
+	w := gguf.NewWriter()
+	if err := w.Add(gguf.KeyArchitecture, "deepseek4_mtp_support"); err != nil {
+		return err
+	}
+	for _, name := range sortedNames(c.arrays) {
+		if !strings.HasPrefix(name, "mtp.0.") {
+			continue
+		}
+		typ, ok := expertType(name, e)
+		switch {
+		case ok:
+		case len(c.arrays[name].Shape) == 1, strings.Contains(name, "hc_"), strings.Contains(name, "gate_inp"):
+			typ = gguf.TypeF32
+		default:
+			typ = gguf.TypeQ8_0
+		}
+		if err := c.add(w, name, typ); err != nil {
+			return err
+		}
+	}
+	return w.WriteFile(path)
+}
+
+func sortedNames(m map[string]array) []string { return slices.Sorted(maps.Keys(m)) }
