@@ -6,11 +6,23 @@ import "github.com/ds4-go/ds4/modules/model/backend"
 const (
 	attendHeads = 16
 	attendTile  = 64
+	wideHeads   = 64 // of a block of attend_wide
 )
 
 // attendRoom is a block's shared memory.
 func attendRoom(d int) int {
 	return (attendTile+attendHeads)*(d+8)*2 + attendHeads*(attendTile+8)*2 + attendHeads*attendTile*4 + attendTile*8 + 2*attendHeads*4
+}
+
+// wideRoom is a block's shared memory in kernels/attend_wide.cu.
+func wideRoom(s *backend.Shape) int {
+	return (attendTile+wideHeads)*(s.HeadDim+8)*2 + wideHeads*(attendTile+8)*2 + wideHeads*attendTile*4 + attendTile*8 + 2*wideHeads*4 +
+		attendTile*s.KVRowBytes()
+}
+
+// wideAttend says whether blocks have the room.
+func (b *Backend) wideAttend() bool {
+	return b.dev.SharedBytes >= wideRoom(&b.sh) && b.sh.KVRowBytes()%16 == 0
 }
 
 // Attend: see backend.AttendArgs.
@@ -37,6 +49,8 @@ func (b *Backend) attend(a backend.AttendArgs) {
 	if rows <= fewAttend {
 		launch(b, kAttendTiles, tiles, groups, rows, 256, attendRoom(sh.HeadDim), p)
 		launch(b, kAttendMerge, (sh.Heads*((sh.HeadDim+255)/256)+7)/8, rows, 1, 256, 0, p)
+	} else if b.wideAttend() {
+		launch(b, kAttendWide, (sh.Heads+wideHeads-1)/wideHeads, rows, 1, 512, wideRoom(sh), p)
 	} else {
 		launch(b, kAttendRows, groups, rows, 1, 256, attendRoom(sh.HeadDim), p)
 	}

@@ -18,6 +18,7 @@ type Options struct {
 	WeightBytes int64  // of the model's file, if known: New refuses what cannot fit before anything is allocated
 	NoGraphs    bool   // launch every step directly
 	Loaders     int    // goroutines that copy weights into pinned memory; 0: one a core, at most 14
+	SharedBytes int    // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
 	Profile     bool   // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
 }
 
@@ -37,6 +38,7 @@ type Backend struct {
 
 	bufs    []buffer
 	weights []weight
+	shared  map[shared]backend.Weight
 	arena   arena
 	load    *loader
 	reads   reader
@@ -111,6 +113,9 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 		return nil, fmt.Errorf("cuda: %w", unsupported(err))
 	}
 	b := &Backend{sh: sh, lim: lim, opt: opt, d: d, dev: d.Device()}
+	if opt.SharedBytes > 0 {
+		b.dev.SharedBytes = min(b.dev.SharedBytes, opt.SharedBytes)
+	}
 	if err := b.start(); err != nil {
 		_ = b.Close()
 		return nil, err
@@ -319,7 +324,7 @@ func (b *Backend) Close() error {
 		keep(b.d.FreeStream(b.stream))
 	}
 	keep(b.d.Close())
-	b.bufs, b.weights, b.tape, b.scr, b.block, b.load, b.stream, b.module = nil, nil, tape{}, scratch{}, nil, nil, 0, 0
+	b.bufs, b.weights, b.shared, b.tape, b.scr, b.block, b.load, b.stream, b.module = nil, nil, nil, tape{}, scratch{}, nil, nil, 0, 0
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cuda: close: %w", err)
 	}

@@ -39,6 +39,7 @@ const (
 	kAttendTiles
 	kAttendMerge
 	kAttendRows
+	kAttendWide
 	kRoute
 	kRouteFew
 	kExpertsPlan
@@ -66,7 +67,7 @@ var expertTypes = [4]string{"iq2_xxs", "q2_k", "q4_k", "mxfp4"}
 
 func kernelNames() [kCount]string {
 	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
-		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "route", "route_few",
+		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "attend_wide", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
 		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
 		"matmul_q8_0_many", "matmul_f16_many", "matmul_f32"}
@@ -118,6 +119,8 @@ func (b *Backend) dynamicShared(k kernel) int {
 		return topRoom(b.sh.Vocab)
 	case k == kAttendTiles || k == kAttendRows:
 		return attendRoom(b.sh.HeadDim)
+	case k == kAttendWide && b.wideAttend():
+		return wideRoom(&b.sh)
 	}
 	return 0
 }

@@ -135,6 +135,10 @@ func TestPaths(t *testing.T) {
 		s := newStory(t, m, cuda.Options{NoGraphs: true}, false)
 		same(t, s.tell(s.seq(), prompt, 70, steps))
 	})
+	t.Run("small card", func(t *testing.T) {
+		s := newStory(t, m, cuda.Options{SharedBytes: 99 << 10}, false)
+		same(t, s.tell(s.seq(), prompt, 150, steps))
+	})
 	t.Run("alone", func(t *testing.T) {
 		s := newStory(t, m, cuda.Options{}, true)
 		same(t, s.tell(s.seq(), prompt, 150, steps))

@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model/backend"
@@ -53,6 +54,10 @@ func (b *Backend) Bind(t *gguf.Tensor, data []byte) (backend.Weight, error) {
 	if int64(len(data)) < rowBytes*rows {
 		return backend.Weight{}, fmt.Errorf("cuda: %s: want %d bytes, got %d", t.Name, rowBytes*rows, len(data))
 	}
+	key := shared{t.Offset, unsafe.SliceData(data), t.Type, cols, rows}
+	if w, ok := b.shared[key]; ok { // a synthetic file, whose layers share their experts
+		return w, nil
+	}
 	b.enter()
 	defer b.leave()
 	runs := (cols + 255) / 256
@@ -74,7 +79,20 @@ func (b *Backend) Bind(t *gguf.Tensor, data []byte) (backend.Weight, error) {
 		return backend.Weight{}, fmt.Errorf("cuda: %s: %w", t.Name, classify(err))
 	}
 	b.weights = append(b.weights, w)
-	return backend.Weight{ID: int32(len(b.weights)), Type: t.Type, Rows: int32(rows), Cols: int32(cols)}, nil
+	h := backend.Weight{ID: int32(len(b.weights)), Type: t.Type, Rows: int32(rows), Cols: int32(cols)}
+	if b.shared == nil {
+		b.shared = map[shared]backend.Weight{}
+	}
+	b.shared[key] = h
+	return h, nil
+}
+
+// shared identifies the bytes of a tensor: those that several tensors share are on the card once.
+type shared struct {
+	offset     uint64
+	data       *byte
+	typ        gguf.Type
+	cols, rows int64
 }
 
 func (b *Backend) weight(w backend.Weight) *weight { return &b.weights[w.ID-1] }

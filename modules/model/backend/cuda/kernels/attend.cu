@@ -1,48 +1,7 @@
-// Attend is attention over the window and the compressed rows, with sinks. Visible rows are taken 64 at a time, in order; a
-// tile's scores, weights and weighted sum are formed on their own and then merged, in order, so a query's bits do not depend
-// on who does the tiles: for few queries blocks share them and attend_merge joins, for many a block runs through them.
-//
-// Precision: queries and weights are rounded to f16, cached rows are f16 exactly, all sums are f32.
-#include "quant.cuh"
+// Attend for few rows, and for many on cards with little shared memory: 16 heads a block.
+#include "attend.cuh"
 
-struct AttendArgs {
-  const Step* step;
-  const float* q;
-  const u8* kv;
-  const int* sel; // null: all compressed rows are visible
-  const float *sinks, *rope;
-  float *part, *part_ml; // (row, tile, head, d), (row, tile, head, 2)
-  float* o;
-  Forms f;
-  State st;
-  int heads, d, rope_dim, window, topk, kind, tiles, raw; // raw: queries are not yet normed and rotated
-  float scale, eps;
-};
-static_assert(sizeof(AttendArgs) == 240, "mirrored in args.go");
-
-const int HEADS = 16, TILE = 64; // heads of a block, visible rows of a tile
-
-struct Visible { int raw, first, count; }; // raw rows and the first one's position; all rows
-DEV Visible visible_rows(const AttendArgs& a, const Row& r) {
-  Visible v;
-  v.raw = min_i(a.window, r.pos + 1);
-  v.first = r.pos + 1 - v.raw;
-  int comp = a.st.ratio ? (r.pos + 1) / a.st.ratio : 0;
-  v.count = v.raw + (a.sel ? min_i(comp, a.topk) : comp);
-  return v;
-}
-DEV const u8* visible_row(const AttendArgs& a, const Visible& v, const Span& sp, int row, int i) {
-  if (i >= v.count) return nullptr;
-  if (i < v.raw) {
-    int p = v.first + i;
-    if (p >= sp.pos) return a.kv + (u64)(sp.row + p - sp.pos) * a.st.kv_row;
-    return a.st.slots + sp.slot * a.st.slot_stride + (u64)(p % a.st.ring) * a.st.kv_row;
-  }
-  int c = i - v.raw, at;
-  if (a.sel) c = a.sel[(u64)row * a.topk + c];
-  const u8* page = page_of(a.st, sp.seq, c, &at);
-  return page + (u64)at * a.st.kv_row;
-}
+const int HEADS = 16; // of a block
 
 // Shared memory of a block: 64 rows and 16 queries of d halves (8 more, so that matrix loads meet no bank twice), weights,
 // scores, row addresses.
@@ -67,26 +26,6 @@ DEV Room room(int d) {
   return r;
 }
 
-// load_queries: a warp brings two heads. Raw ones are normed and rotated on the way, as q_heads would.
-DEV void load_queries(const AttendArgs& a, const Room& m, int row, int head0) {
-  UNROLL for (int i = 0; i < 2; i++) {
-    int h = 2 * warp_id() + i;
-    const float* q = a.q + ((u64)row * a.heads + min_i(head0 + h, a.heads - 1)) * a.d;
-    float4 v[4];
-    UNROLL for (int j = 0; j < 4; j++) {
-      int at = 4 * lane_id() + 128 * j;
-      v[j] = {0, 0, 0, 0};
-      if (at < a.d && head0 + h < a.heads) v[j] = *(const float4*)(q + at);
-    }
-    if (a.raw) norm_head(v, a.d, a.rope_dim, a.rope + ((u64)row * 2 + a.kind) * a.rope_dim, a.eps);
-    UNROLL for (int j = 0; j < 4; j++) {
-      int at = 4 * lane_id() + 128 * j;
-      if (at < a.d)
-        *(uint2*)(m.q + h * m.stride + at) = {float_half(v[j].x) | (u32)float_half(v[j].y) << 16, float_half(v[j].z) | (u32)float_half(v[j].w) << 16};
-    }
-  }
-}
-
 // unpack_rows writes the tile's rows as f16; rows that are not there are zero. A row is pieces of 16 bytes, codes and then
 // the tail; a thread starts the loads of several pieces before it converts the first.
 template <int BATCH> DEV void unpack_rows(const AttendArgs& a, const Room& m) {
@@ -107,16 +46,7 @@ template <int BATCH> DEV void unpack_rows(const AttendArgs& a, const Room& m) {
     UNROLL for (int i = 0; i < BATCH; i++) {
       int u = base + 256 * i, r = u / pieces, c = u % pieces;
       if (u >= TILE * pieces) continue;
-      u16* dst = m.k + r * m.stride;
-      if (c < codes) {
-        u32 s = e4m3_scale(e[i]);
-        *(uint4*)(dst + 16 * c) = {e4m3_halves(byte_perm(v[i].x, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].x, 0, 0x4342), s),
-                                   e4m3_halves(byte_perm(v[i].y, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].y, 0, 0x4342), s)};
-        *(uint4*)(dst + 16 * c + 8) = {e4m3_halves(byte_perm(v[i].z, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].z, 0, 0x4342), s),
-                                       e4m3_halves(byte_perm(v[i].w, 0, 0x4140), s), e4m3_halves(byte_perm(v[i].w, 0, 0x4342), s)};
-      } else {
-        *(uint4*)(dst + nope + 8 * (c - codes)) = v[i];
-      }
+      unpack_piece(m.k + r * m.stride, v[i], c, codes, nope, e[i]);
     }
   }
 }
@@ -145,61 +75,15 @@ template <int BATCH> DEV void attend_tile(const AttendArgs& a, const Room& m, co
     m.s[(g + 8 * (i / 2)) * TILE + col] = tile * TILE + col < v.count ? c[i] * a.scale : -3e38f;
   }
   sync_block();
-  UNROLL for (int i = 0; i < 2; i++) { // a warp weighs two heads
-    int h = 2 * w + i;
-    float s0 = m.s[h * TILE + lane], s1 = m.s[h * TILE + 32 + lane], top = warp_max(max_f(s0, s1));
-    float p0 = s0 < -1e38f ? 0 : exp_f(s0 - top), p1 = s1 < -1e38f ? 0 : exp_f(s1 - top), l = warp_sum(p0 + p1);
-    m.p[h * (TILE + 8) + lane] = float_half(p0);
-    m.p[h * (TILE + 8) + 32 + lane] = float_half(p1);
-    if (lane == 0) { m.m[h] = top; m.l[h] = l; }
-  }
+  UNROLL for (int i = 0; i < 2; i++) weigh_head(m.s, m.p, m.m, m.l, 2 * w + i);
   sync_block();
   u32 p[4][4];
   UNROLL for (int k = 0; k < 4; k++) load_matrices(p[k], m.p + (lane % 16) * (TILE + 8) + 16 * k + 8 * (lane / 16));
   UNROLL for (int n = 0; n < 8; n++) {
     UNROLL for (int i = 0; i < 4; i++) o[n][i] = 0;
     int col = 8 * (w + 8 * n);
-    if (col < a.d)
-      UNROLL for (int k = 0; k < 2; k++) {
-        u32 b[4];
-        load_matrices_t(b, m.k + (32 * k + lane) * m.stride + col);
-        mma_f16(o[n], p[2 * k][0], p[2 * k][1], p[2 * k][2], p[2 * k][3], b[0], b[1]);
-        mma_f16(o[n], p[2 * k + 1][0], p[2 * k + 1][1], p[2 * k + 1][2], p[2 * k + 1][3], b[2], b[3]);
-      }
+    if (col < a.d) weighted_columns(o[n], p, m.k + col, m.stride);
   }
-}
-
-// Merging one more tile: the running maximum, and what the old and the new sums are multiplied with.
-struct Merge { float m, l, old_scale, new_scale; };
-DEV void merge(Merge& r, float m, float l) {
-  float top = max_f(r.m, m);
-  r.old_scale = exp_f(r.m - top);
-  r.new_scale = exp_f(m - top);
-  r.m = top;
-  r.l = fma_rn(l, r.new_scale, r.l * r.old_scale);
-}
-DEV float merge_value(float old, float v, const Merge& r) { return fma_rn(v, r.new_scale, old * r.old_scale); }
-
-// finish_head divides, rotates back and stores 256 columns (or fewer) of a head, eight to a lane, and their int8 form.
-DEV void finish_head(const AttendArgs& a, float (&v)[8], float l, int row, int head, int first) {
-  int at = first + 8 * lane_id();
-  float inv = 1.0f / l;
-  const float* cs = a.rope + ((u64)row * 2 + a.kind) * a.rope_dim - (a.d - a.rope_dim);
-  UNROLL for (int i = 0; i < 8; i++) v[i] *= inv;
-  if (at >= a.d - a.rope_dim && at < a.d)
-    UNROLL for (int i = 0; i < 8; i += 2) {
-      float c = cs[at + i], s = -cs[at + i + 1], x = v[i] * c - v[i + 1] * s;
-      v[i + 1] = v[i] * s + v[i + 1] * c;
-      v[i] = x;
-    }
-  u64 o = ((u64)row * a.heads + head) * a.d;
-  if (at < a.d) {
-    *(float4*)(a.o + o + at) = {v[0], v[1], v[2], v[3]};
-    *(float4*)(a.o + o + at + 4) = {v[4], v[5], v[6], v[7]};
-  } else {
-    UNROLL for (int i = 0; i < 8; i++) v[i] = 0;
-  }
-  quantize_block(a.f, o + first, a.d - first, v);
 }
 
 KERNEL(attend_tiles, AttendArgs, 256, 2) { // (tile, heads / 16, row)
@@ -212,7 +96,7 @@ KERNEL(attend_tiles, AttendArgs, 256, 2) { // (tile, heads / 16, row)
   Visible v = visible_rows(a, r);
   if (tile * TILE >= v.count) return;
   Room m = room(a.d);
-  load_queries(a, m, row, head0);
+  UNROLL for (int i = 0; i < 2; i++) load_query(a, m.q, m.stride, row, head0, 2 * warp_id() + i);
   float o[8][4];
   attend_tile<9>(a, m, v, sp, row, tile, o);
   u64 base = ((u64)row * a.tiles + tile) * a.heads;
@@ -262,7 +146,7 @@ KERNEL(attend_rows, AttendArgs, 256, 2) { // (heads / 16, row)
   Span sp = spans_of(a.step)[r.span];
   Visible v = visible_rows(a, r);
   Room m = room(a.d);
-  load_queries(a, m, row, head0);
+  UNROLL for (int i = 0; i < 2; i++) load_query(a, m.q, m.stride, row, head0, 2 * warp_id() + i);
   Merge run[2];
   UNROLL for (int h = 0; h < 2; h++) run[h] = {a.sinks[min_i(head0 + g + 8 * h, a.heads - 1)], 1, 0, 0};
   float sum[8][4] = {};

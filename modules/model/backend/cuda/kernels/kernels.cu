@@ -1,5 +1,6 @@
 // All kernels, as one module.
 #include "attend.cu"
+#include "attend_wide.cu"
 #include "attn_out.cu"
 #include "attn_qkv.cu"
 #include "compress.cu"
