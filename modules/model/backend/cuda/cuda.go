@@ -17,6 +17,7 @@ type Options struct {
 	Library     string // path of libcuda; "": where systems keep it
 	WeightBytes int64  // of the model's file, if known: New refuses what cannot fit before anything is allocated
 	NoGraphs    bool   // launch every step directly
+	Serial      bool   // wait after every operation, so that a fault of a kernel names it; slow
 	Loaders     int    // goroutines that copy weights into pinned memory; 0: one a core, at most 14
 	SharedBytes int    // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
 	Profile     bool   // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
@@ -110,7 +111,7 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 	defer runtime.UnlockOSThread()
 	d, err := driver.Open(opt.Library, opt.Device)
 	if err != nil {
-		return nil, fmt.Errorf("cuda: %w", unsupported(err))
+		return nil, unsupported(err)
 	}
 	b := &Backend{sh: sh, lim: lim, opt: opt, d: d, dev: d.Device()}
 	if opt.SharedBytes > 0 {
@@ -126,9 +127,9 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 // unsupported turns the binding's sentinel into the seam's.
 func unsupported(err error) error {
 	if errors.Is(err, driver.ErrUnsupported) {
-		return noCard{err}
+		return noCard{fmt.Errorf("cuda: %w", err)}
 	}
-	return err
+	return classify(err)
 }
 
 type noCard struct{ error }
@@ -161,14 +162,14 @@ func (b *Backend) start() error {
 	}
 	free, total, err := b.d.Memory()
 	if err != nil {
-		return fmt.Errorf("cuda: %w", err)
+		return classify(err)
 	}
 	if err := Admit(b.dev.Name, free, total, b.opt.WeightBytes, b.sh, b.lim); err != nil {
 		return err
 	}
 	b.dependent = b.dev.Major >= 9
 	if b.stream, err = b.d.NewStream(); err != nil {
-		return fmt.Errorf("cuda: %w", err)
+		return classify(err)
 	}
 	if err := b.loadKernels(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cuda_test
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -34,7 +35,7 @@ func newStory(t *testing.T, m synth.Tiny, opt cuda.Options, look bool) *story {
 		t.Fatal(err)
 	}
 	lim := backend.Limits{CtxTokens: 1024, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 256, Outs: 8, Tops: 8}
-	opt.Library = os.Getenv("DS4_CUDA_LIBRARY")
+	opt.Library = cmp.Or(opt.Library, os.Getenv("DS4_CUDA_LIBRARY"))
 	b, err := cuda.New(m.Shape, lim, opt)
 	if err != nil {
 		t.Fatal(err)

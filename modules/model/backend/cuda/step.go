@@ -90,8 +90,10 @@ func (b *Backend) Wait() error {
 	defer b.leave()
 	b.finish()
 	if b.err == nil {
-		b.op = backend.OpError{Op: "wait", Layer: -1}
-		b.check(b.d.Sync(b.stream))
+		b.op = backend.OpError{Op: "step", Layer: -1}
+		if err := b.d.Sync(b.stream); err != nil { // a kernel faulted; which one, only Options.Serial tells
+			b.fail(fmt.Errorf("%s of %d rows: %w", b.tape.last(), len(b.step.Rows), err))
+		}
 	}
 	b.prof.end(b)
 	err := b.err

@@ -111,7 +111,7 @@ func (b *Backend) begin(s *backend.Step) {
 	t := &b.tape
 	t.g, t.mode, t.at, t.idx = nil, direct, 0, [opCount]int{}
 	n := bucketOf(len(s.Rows))
-	if b.opt.NoGraphs || b.opt.Profile || n > graphRows || n > b.lim.Rows || len(s.Spans) > n || len(s.Outs) > n || len(s.Tops) > 2*n {
+	if b.opt.NoGraphs || b.opt.Serial || b.opt.Profile || n > graphRows || n > b.lim.Rows || len(s.Spans) > n || len(s.Outs) > n || len(s.Tops) > 2*n {
 		return
 	}
 	key := graphKey{s.Tape, n, b.indexed(s), moved(s)}
@@ -163,6 +163,9 @@ func (b *Backend) perform(k op, layer int32, run func()) {
 		}
 		b.prof.mark(b, k)
 		run()
+		if b.opt.Serial && b.err == nil {
+			b.check(b.d.Sync(b.stream))
+		}
 	}
 }
 
@@ -317,4 +320,15 @@ func (b *Backend) runCalls(c *calls, n int) {
 			b.perform(k, -1, func() { b.draftJoin(c.draftJoin[i]) })
 		}
 	}
+}
+
+// last names what the step ran: its last operation, or the graph.
+func (t *tape) last() string {
+	switch {
+	case t.g != nil && t.g.exec != 0:
+		return "graph"
+	case t.g != nil && len(t.g.calls.order) > 0:
+		return "operations up to " + opNames[t.g.calls.order[len(t.g.calls.order)-1]]
+	}
+	return "operations"
 }

@@ -15,7 +15,7 @@ struct __attribute__((aligned(8))) float2 { float x, y; };
 struct __attribute__((aligned(16))) float4 { float x, y, z, w; };
 
 #ifdef SIM
-#include "../sim/sim.h"
+#include "../sim/src/sim.h"
 #else
 
 #define __global__ __attribute__((global))
