@@ -18,15 +18,30 @@ func BenchmarkProduct(b *testing.B) {
 	for _, v := range Variants()[:max(1, len(Variants())-1)] {
 		for _, t := range types {
 			for _, n := range []int{1, 2, 3, 4, 8, 64} {
-				b.Run(fmt.Sprintf("%s/%v/rows=%d", v, t, n), func(b *testing.B) { benchProduct(b, v, t, n) })
+				b.Run(fmt.Sprintf("%s/%v/rows=%d", v, t, n), func(b *testing.B) { benchProduct(b, v, t, n, -1) })
 			}
 		}
 	}
 }
 
-func benchProduct(b *testing.B, variant string, t gguf.Type, n int) {
+// BenchmarkFew compares the two ways for a few rows, vector by vector and by tiles: where they meet is product.few.
+func BenchmarkFew(b *testing.B) {
+	v := Variants()[0]
+	for _, t := range []gguf.Type{gguf.TypeQ8_0, gguf.TypeF16, gguf.TypeIQ2_XXS, gguf.TypeQ2_K, gguf.TypeQ4_K, gguf.TypeMXFP4} {
+		for n := 2; n <= 6; n++ {
+			b.Run(fmt.Sprintf("%s/%v/rows=%d/vectors", v, t, n), func(b *testing.B) { benchProduct(b, v, t, n, n) })
+			b.Run(fmt.Sprintf("%s/%v/rows=%d/tiles", v, t, n), func(b *testing.B) { benchProduct(b, v, t, n, 0) })
+		}
+	}
+}
+
+// benchProduct takes the variant's own bound of few rows where few is negative.
+func benchProduct(b *testing.B, variant string, t gguf.Type, n, few int) {
 	const cols = 4096
 	be := benchBackend(b, variant)
+	if p := be.variant.ops[t]; p != nil && few >= 0 {
+		p.few = few
+	}
 	rb, err := t.RowBytes(cols)
 	if err != nil {
 		b.Fatal(err)
