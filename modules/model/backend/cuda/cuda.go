@@ -212,17 +212,24 @@ func (b *Backend) fail(err error) {
 	b.err = &op
 }
 
-// classify wraps a driver's error in the seam's sentinels.
+// classify wraps a driver's error in the seam's sentinels, and names the package.
 func classify(err error) error {
 	var e *driver.Error
 	if errors.As(err, &e) {
-		switch {
-		case e.OutOfMemory():
-			return fmt.Errorf("cuda: %w: %w", err, backend.ErrMemory)
-		case e.Lost():
-			return fmt.Errorf("cuda: %w: %w", err, backend.ErrDeviceLost)
-		}
-		return fmt.Errorf("cuda: %w", err)
+		return fmt.Errorf("cuda: %w", lacking(err))
+	}
+	return err
+}
+
+// lacking wraps a driver's error in the seam's sentinels.
+func lacking(err error) error {
+	var e *driver.Error
+	switch {
+	case !errors.As(err, &e):
+	case e.OutOfMemory():
+		return fmt.Errorf("%w: %w", err, backend.ErrMemory)
+	case e.Lost():
+		return fmt.Errorf("%w: %w", err, backend.ErrDeviceLost)
 	}
 	return err
 }
@@ -249,7 +256,7 @@ func (b *Backend) Alloc(name string, rows int, parts ...backend.Part) (backend.B
 		u.base, err = b.d.Alloc(n)
 	}
 	if err != nil {
-		return backend.Buf{}, fmt.Errorf("cuda: %s: %d rows of %d bytes: %w", name, rows, u.row, classify(err))
+		return backend.Buf{}, fmt.Errorf("cuda: %s: %d rows of %d bytes: %w", name, rows, u.row, lacking(err))
 	}
 	b.bufs = append(b.bufs, u)
 	return backend.Buf{ID: int32(len(b.bufs)), Rows: int32(rows), RowBytes: u.row}, nil

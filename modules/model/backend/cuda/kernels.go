@@ -89,15 +89,15 @@ func (b *Backend) loadKernels() error {
 	}
 	var err error
 	if b.module, err = b.d.Load(text); err != nil {
-		return fmt.Errorf("kernels: %w", classify(err))
+		return fmt.Errorf("cuda: kernels: %w", lacking(err))
 	}
 	for i, n := range kernelNames() {
 		if b.fn[i], err = b.d.Function(b.module, n); err != nil {
-			return fmt.Errorf("kernels: %w", classify(err))
+			return fmt.Errorf("cuda: kernels: %w", lacking(err))
 		}
 		if room := b.dynamicShared(kernel(i)); room > 0 {
 			if err := b.d.AllowShared(b.fn[i], room); err != nil {
-				return fmt.Errorf("kernels: %s: %d bytes of shared memory: %w", n, room, classify(err))
+				return fmt.Errorf("cuda: kernels: %s: %d bytes of shared memory: %w", n, room, lacking(err))
 			}
 		}
 	}

@@ -126,7 +126,7 @@ func (b *Backend) takeScratch() error {
 	for _, u := range b.scr.plan(&b.sh, &b.lim) {
 		p, err := b.d.Alloc(max(u.bytes, 256))
 		if err != nil {
-			return fmt.Errorf("cuda: scratch for %s: %d bytes: %w", u.name, u.bytes, classify(err))
+			return fmt.Errorf("cuda: scratch for %s: %d bytes: %w", u.name, u.bytes, lacking(err))
 		}
 		b.scr.all = append(b.scr.all, p)
 		b.scr.bytes += u.bytes
@@ -134,14 +134,14 @@ func (b *Backend) takeScratch() error {
 	}
 	var err error
 	if b.block, err = b.d.Pinned(max(blockBytes(&b.lim), 4096) + smallRead); err != nil {
-		return fmt.Errorf("cuda: step block: %w", classify(err))
+		return fmt.Errorf("cuda: step block: %w", lacking(err))
 	}
 	t := selectors()
 	if err := b.d.ToDevice(b.scr.table, t[:], b.stream); err != nil {
-		return fmt.Errorf("cuda: %w", classify(err))
+		return fmt.Errorf("cuda: %w", lacking(err))
 	}
 	if err := b.d.Sync(b.stream); err != nil {
-		return fmt.Errorf("cuda: %w", classify(err))
+		return fmt.Errorf("cuda: %w", lacking(err))
 	}
 	return nil
 }

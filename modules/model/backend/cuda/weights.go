@@ -67,16 +67,16 @@ func (b *Backend) Bind(t *gguf.Tensor, data []byte) (backend.Weight, error) {
 	}
 	base, err := b.arena.take(b.d, size)
 	if err != nil {
-		return backend.Weight{}, fmt.Errorf("cuda: %s: %d bytes: %w", t.Name, size, classify(err))
+		return backend.Weight{}, fmt.Errorf("cuda: %s: %d bytes: %w", t.Name, size, lacking(err))
 	}
 	if b.load == nil {
 		if b.load, err = newLoader(b.d, b.opt.Loaders); err != nil {
-			return backend.Weight{}, fmt.Errorf("cuda: loader: %w", classify(err))
+			return backend.Weight{}, fmt.Errorf("cuda: loader: %w", lacking(err))
 		}
 	}
 	w := weight{t.Name, t.Type, int(rows), int(cols), base}
 	if err := b.load.tensor(b, &w, data[:rowBytes*rows], rowBytes); err != nil {
-		return backend.Weight{}, fmt.Errorf("cuda: %s: %w", t.Name, classify(err))
+		return backend.Weight{}, fmt.Errorf("cuda: %s: %w", t.Name, lacking(err))
 	}
 	b.weights = append(b.weights, w)
 	h := backend.Weight{ID: int32(len(b.weights)), Type: t.Type, Rows: int32(rows), Cols: int32(cols)}
