@@ -23,8 +23,8 @@ type device struct {
 	admit func(name string, free, total, weights int64, s model.Shape, l model.Limits) error
 }
 
-// cpuRows keeps a step of the full-size model on a CPU short enough for a progress line to move.
-const cpuRows = 128
+// cpuRows is where a step's rows outweigh that every expert's weights are unpacked for it: at 128 rows an expert sees three.
+const cpuRows = 512
 
 // devices are tried in this order where the user names none.
 var devices = append(gpus, device{"cpu", cpuRows, openCPU, nil})
