@@ -74,6 +74,7 @@ type Report struct {
 	Machine  machine.Info `json:"machine"`
 	Backends []string     `json:"backends"` // of this build, best first
 	Devices  []string     `json:"devices"`  // what each GPU of the machine is good for
+	NUMA     string       `json:"numa,omitempty"`
 	Model    Model        `json:"model"`
 	Next     []string     `json:"next"` // commands to type
 }
@@ -94,7 +95,7 @@ type Model struct {
 
 // diagnose puts machine and model together.
 func diagnose(c engine.Config, info machine.Info) Report {
-	r := Report{Machine: info, Backends: engine.Backends(), Model: look(c)}
+	r := Report{Machine: info, Backends: engine.Backends(), Model: look(c), NUMA: numa(nodeFolders)}
 	m := &r.Model
 	shape := backend.Flash()
 	if m.Found && m.Problem == "" {
@@ -228,6 +229,9 @@ func (r Report) write(w io.Writer) error {
 		mem += fmt.Sprintf(", %s free", cli.Bytes(i.FreeBytes))
 	}
 	line("memory", "%s", mem)
+	if r.NUMA != "" {
+		line("numa", "%s", r.NUMA)
+	}
 	for at, g := range i.GPUs {
 		size := ""
 		if g.MemoryBytes > 0 {
