@@ -52,7 +52,7 @@ func (s *Scheduler) step() bool {
 		return false
 	}
 	ctx := context.Background()
-	if len(s.jobs) == 1 {
+	if len(s.jobs) == 1 && !s.rows[0].c.closing { // a turn that closes outlives its request
 		ctx = s.rows[0].c.run.ctx // nobody else is harmed when it stops at once
 	}
 	began := time.Now()
@@ -430,7 +430,7 @@ func (s *Scheduler) remember(c *choice, turn bool) {
 // stepFailed deals with a step that came to nothing.
 func (s *Scheduler) stepFailed(err error) {
 	switch {
-	case len(s.jobs) == 1 && (s.rows[0].c.run.canceled.Load() || s.rows[0].c.run.ctx.Err() != nil):
+	case len(s.jobs) == 1 && !s.rows[0].c.closing && (s.rows[0].c.run.canceled.Load() || s.rows[0].c.run.ctx.Err() != nil):
 		return // reaped before one of the next steps
 	case errors.Is(err, model.ErrNoSlots):
 		time.Sleep(time.Millisecond) // a snapshot is being read; it gives its slot back
