@@ -446,3 +446,41 @@ func TestSlotsComeBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// hungUp is a guide whose reader is gone once it is finished.
+type hungUp struct {
+	plain
+	gone func()
+}
+
+func (g *hungUp) Finish(end chat.End) ([]chat.Event, sched.Outcome) {
+	g.gone()
+	return g.plain.Finish(end)
+}
+
+// TestCloseOutlivesRequest: the last tokens of a turn are evaluated after its reader has all it wanted, and perhaps hung
+// up. The turn is closed all the same, and the next one begins behind it.
+func TestCloseOutlivesRequest(t *testing.T) {
+	e := servetest.NewEngine(tok, servetest.Limits())
+	e.Script = func(string) []string { return []string{"one ", "two"} }
+	s := newScheduler(t, e, sched.Config{MinSnapshot: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first := request("Say it.", 100)
+	first.TurnEnd = tok.Special().EOS
+	first.Guide = func(int) sched.Guide { return &hungUp{gone: cancel} }
+	r, err := s.Submit(ctx, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := collect(t, r); err != nil {
+		t.Fatal(err)
+	}
+	whole := append(slices.Clone(first.Prompt.Tokens), servetest.Pieces(tok, []string{"one ", "two"})...)
+	whole = append(whole, first.TurnEnd)
+	second := request("", 100)
+	second.Prompt.Tokens = append(slices.Clone(whole), tok.Encode(nil, "Again.")...)
+	if _, start := run(t, s, second); start.Cached != len(whole) {
+		t.Errorf("want the %d tokens of the turn and its end known, got %d", len(whole), start.Cached)
+	}
+}
