@@ -83,9 +83,12 @@ func (k kernel) of(t gguf.Type) (kernel, error) {
 	return 0, fmt.Errorf("no kernel for experts of type %v", t)
 }
 
+// source is what is compiled; tests plant faults in it.
+var source = kernels.Source
+
 // compile makes every pipeline: a second or two, once.
 func (b *Backend) compile() error {
-	lib, err := b.d.Compile(kernels.Source(), nil)
+	lib, err := b.d.Compile(source(), nil)
 	if err != nil {
 		return fmt.Errorf("metal: kernels: %w", err)
 	}
