@@ -2,6 +2,7 @@ package metal_test
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 )
 
 // TestPlanted plants faults in the real kernels, one at a time. Each must be refused by the stand-in, or change the logits of a
-// prompt that ends in short steps.
+// prompt that ends in short steps. Each costs a compilation of all kernels, so three stand for all unless DS4_METAL_ALL is set.
 func TestPlanted(t *testing.T) {
 	needGPU(t)
 	if testing.Short() {
@@ -54,6 +55,9 @@ func TestPlanted(t *testing.T) {
 		{"an address space forgotten", "static inline float sigmoid(float x) {", "static inline float first(const float * p) { return p[0]; }\nstatic inline float sigmoid(float x) {"},
 	} {
 		t.Run(f.what, func(t *testing.T) {
+			if few := []string{"an index used twice", "an address space forgotten", "a read past a matrix"}; os.Getenv("DS4_METAL_ALL") == "" && !slices.Contains(few, f.what) {
+				t.Skip("DS4_METAL_ALL is not set")
+			}
 			text := kernels.Source()
 			if !strings.Contains(text, f.old) {
 				t.Fatalf("the sources have no %q", f.old)
