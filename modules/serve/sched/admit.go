@@ -25,6 +25,7 @@ func (s *Scheduler) admit() {
 		if s.reserved()+r.req.Choices > s.c.Sessions || !s.room(r) {
 			s.mu.Lock()
 			s.queue.putBack(r)
+			s.stats.Waiting = s.queue.n
 			s.mu.Unlock()
 			return
 		}
