@@ -22,7 +22,7 @@ func TestDemo(t *testing.T) {
 	if r.code != 0 || strings.TrimSpace(r.out) == "" || !strings.HasSuffix(r.out, "\n") {
 		t.Errorf("want code 0 and an answer, got %d and %q", r.code, r.out)
 	}
-	if !speedLine.MatchString(r.errOut) || !strings.Contains(r.errOut, "its text is noise") {
+	if !speedLine.MatchString(r.errOut) || !strings.Contains(r.errOut, "this is the demo model") {
 		t.Errorf("want the speeds and a word on the noise, got %q", r.errOut)
 	}
 	if n := regexp.MustCompile(`(?m)^processing (\d+) input tokens: (\d+)/(\d+) \(100%\)$`).FindStringSubmatch(r.errOut); n == nil || n[1] != n[2] || n[2] != n[3] {

@@ -85,7 +85,7 @@ func TestChat(t *testing.T) {
 	dir, env := t.TempDir(), home(t)
 	write(t, dir, "note.txt", []byte("the winter\nand the summer\n"))
 	x := atTerminal(t, dir, env, "--demo", "-sys", "", "-n", "6", "--seed", "5")
-	x.expect("its text is noise")
+	x.expect("this is the demo model")
 	x.expect("ds4> ")
 	x.typed("the river\r")
 	x.expect("ds4: prefill: ")

@@ -135,7 +135,7 @@ def losses(m, ids, kinds):
     y2, w2 = F.pad(y[:, 1:], (0, 1)), F.pad(weight[:, 1:], (0, 1))
     draft = (F.cross_entropy(dl, y2.reshape(-1), reduction="none").view_as(y2) * w2).sum() / w2.sum()
     total = main + DRAFT_WEIGHT * draft + INDEX_WEIGHT * index
-    return total, (answer, draft.detach(), torch.as_tensor(index).detach())
+    return total, (answer, draft.detach(), torch.as_tensor(index, device=total.device).detach())
 
 
 def wrapper(device, want):
@@ -143,8 +143,8 @@ def wrapper(device, want):
     if not want or device != "cuda" or not hasattr(torch, "compile"):
         return lambda f: f
     try:
-        import torch._dynamo
-        torch._dynamo.config.cache_size_limit = 64
+        from torch import _dynamo
+        _dynamo.config.cache_size_limit = 64
         f = torch.compile(model.hc_post, dynamic=False)
         X = torch.randn(256, 4, 64, device=device, requires_grad=True)
         f(X, X[:, 0], X[:, :, 0], X[:, :, :4]).sum().backward()
@@ -189,7 +189,7 @@ def run(a, log):
                 tokens += ids.numel()
                 s = sums.setdefault(T, [0, torch.zeros(3, device=device)])
                 s[0] += 1
-                s[1] += torch.stack([p.float() for p in parts])
+                s[1] += torch.stack([p.detach().float().to(device) for p in parts])
                 for p, load in m.load.items():
                     w[p + "exp_probs_b.bias"].data.add_(0.001 * torch.sign(load.mean() - load))
             opt.step(rate)

@@ -39,7 +39,7 @@ func Main(ctx context.Context, args []string, stdout, stderr *os.File, commands 
 func Demo(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	o := defaults()
 	o.Demo, o.alone = true, true
-	s := cli.New("ds4 demo", "chat with a small model that needs no download; its text is noise", "ds4 demo [flags]")
+	s := cli.New("ds4 demo", "chat with a small model that needs no download", "ds4 demo [flags]")
 	s.Note("Without a terminal to type in, it answers one prompt and leaves.")
 	return cli.Exit(stderr, "ds4", o.main(ctx, s, args, stdout, stderr))
 }
@@ -100,7 +100,7 @@ func (o *options) open(ctx context.Context, stderr *os.File, h engine.Hooks) (*e
 		return nil, err
 	}
 	if m.Demo {
-		log.Info().Msg("this is the demo model: it runs every part of the engine, but its text is noise")
+		log.Info().Msg("this is the demo model, small and often wrong. Ask it: What can you do? What is 17 + 25? How do I get the real model?")
 		if !o.tokensGiven {
 			o.tokens = demoTokens
 		}

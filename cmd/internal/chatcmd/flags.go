@@ -37,7 +37,7 @@ type options struct {
 const (
 	defaultSystem = "You are a helpful assistant"
 	defaultTokens = 50000
-	demoTokens    = 48 // noise is not worth more
+	demoTokens    = 1024 // it was taught contexts of 4096
 )
 
 func defaults() *options {

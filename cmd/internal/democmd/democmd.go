@@ -13,8 +13,8 @@ import (
 // Main is the command.
 func Main(_ context.Context, args []string, stdout, stderr *os.File) int {
 	s := cli.New("ds4 demo-model", "write the demo model to a file", "ds4 demo-model FILE")
-	s.Note("A small GGUF file, the same bytes each time, with every kind of layer and tensor that DeepSeek V4 Flash has and\n" +
-		"a real tokenizer. Its weights are noise, and so is its text. \"ds4 --demo\" makes and keeps one by itself.")
+	s.Note("A GGUF file of 12 MB with every kind of layer and tensor that DeepSeek V4 Flash has, trained on the project's own\n" +
+		"text: it answers, thinks, calls tools, and is often wrong. \"ds4 --demo\" uses it by itself.")
 	rest, err := s.Parse(args, stdout)
 	if err == nil && len(rest) != 1 {
 		err = s.Usagef("want one file name, got %d", len(rest))
@@ -36,6 +36,6 @@ func write(path string, stderr *os.File) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stderr, "ds4: wrote %s, %s; its text is noise. Next: ds4 -m %s\n", path, cli.Bytes(info.Size()), path)
+	_, _ = fmt.Fprintf(stderr, "ds4: wrote %s, %s. Next: ds4 -m %s\n", path, cli.Bytes(info.Size()), path)
 	return nil
 }

@@ -28,7 +28,7 @@ func TestDiagnose(t *testing.T) {
 		{"no model, large", "nowhere.gguf", 192 * gib, 180 * gib, []string{"80.8 GiB of weights", "fits 192.0 GiB"}, "ds4 fetch q2"},
 		{"no model, large and busy", "nowhere.gguf", 192 * gib, 10 * gib, []string{"only 10.0 GiB are free"}, "ds4 fetch q2"},
 		{"no model, unknown", "nowhere.gguf", 0, 0, []string{"memory    unknown", "does not say"}, "ds4 fetch q2"},
-		{"demo", demo, 16 * gib, 8 * gib, []string{"its text is noise", "fits 16.0 GiB", "NVIDIA H100 (cuda, 80.0 GiB, driver 580.1)"}, "ds4 demo"},
+		{"demo", demo, 16 * gib, 8 * gib, []string{"ds4 demo", "fits 16.0 GiB", "NVIDIA H100 (cuda, 80.0 GiB, driver 580.1)"}, "ds4 demo"},
 		{"a folder", filepath.Dir(demo), 16 * gib, 8 * gib, []string{"want a model file, got a directory"}, "ds4 inspect --check " + filepath.Dir(demo)},
 	} {
 		cfg := engine.Defaults()

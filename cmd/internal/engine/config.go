@@ -49,7 +49,7 @@ func Defaults() Config {
 func (c *Config) Flags(s *cli.Set) {
 	s.Group("model")
 	s.String(&c.Model, "-m, --model", "FILE", "GGUF file")
-	s.Bool(&c.Demo, "--demo", "use the small demo model (made in a second, writes noise)")
+	s.Bool(&c.Demo, "--demo", "use the small demo model that comes with the program")
 	s.Int(&c.Ctx, "-c, --ctx", "N", "context in tokens", 1, 1<<24)
 	c.DeviceFlags(s)
 }

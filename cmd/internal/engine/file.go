@@ -10,7 +10,7 @@ import (
 
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
-	"github.com/ds4-go/ds4/modules/model/synth"
+	"github.com/ds4-go/ds4/modules/model/demo"
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
 )
 
@@ -100,7 +100,7 @@ func DemoPath() (string, error) {
 	}
 	path := filepath.Join(dir, "ds4", "demo.gguf")
 	if f, err := gguf.Open(path); err == nil {
-		_, current := synth.IsDemo(f)
+		current := demo.Current(f)
 		if err := f.Close(); err == nil && current {
 			return path, nil
 		}
@@ -113,11 +113,7 @@ func DemoPath() (string, error) {
 
 // WriteDemo writes the demo model.
 func WriteDemo(path string) error {
-	w, err := synth.Demo()
-	if err == nil {
-		err = w.WriteFile(path)
-	}
-	if err != nil {
+	if err := demo.Write(path); err != nil {
 		return fmt.Errorf("%w: %w", ErrDemo, err)
 	}
 	return nil

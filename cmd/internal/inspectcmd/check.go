@@ -11,6 +11,7 @@ import (
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
 	"github.com/ds4-go/ds4/modules/model/backend/null"
+	"github.com/ds4-go/ds4/modules/model/demo"
 	"github.com/ds4-go/ds4/modules/model/synth"
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
 )
@@ -79,9 +80,9 @@ func (f *findings) layout(file *gguf.File) {
 func (f *findings) shape(file *gguf.File, s model.Shape) {
 	f.Checked = append(f.Checked, "shape")
 	diff := differences(s, backend.Flash())
-	if demo, current := synth.IsDemo(file); demo {
-		f.note("the demo model: a small shape of the same kind, and noise for weights")
-		if !current {
+	if is, _ := synth.IsDemo(file); is {
+		f.note("the demo model: a small shape of the same kind")
+		if !demo.Current(file) {
 			f.note("made by another version of ds4: \"ds4 demo-model\" makes a new one")
 		}
 		return

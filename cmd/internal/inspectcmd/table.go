@@ -25,7 +25,7 @@ func overview(w io.Writer, f *gguf.File, path string) {
 	name, _ := f.String("general.name") // may be missing
 	label(w, "model", "%s", strings.TrimSpace(name+" ("+arch+")"))
 	if demo, _ := synth.IsDemo(f); demo {
-		label(w, "", "the demo model: its text is noise")
+		label(w, "", "the demo model: small, and often wrong")
 	}
 	total := uint64(0)
 	for t := range f.Tensors() {

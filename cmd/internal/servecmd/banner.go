@@ -44,7 +44,7 @@ func (r *running) banner() {
 	line := func(name, format string, a ...any) { fmt.Fprintf(&b, "  %-12s %s\n", name, fmt.Sprintf(format, a...)) }
 	fmt.Fprintf(&b, "ds4 serves %s\n", r.model.Name)
 	if r.model.Demo {
-		line("note", "the demo model writes noise; \"ds4 fetch\" gets the real one")
+		line("note", "the demo model is small and often wrong; \"ds4 fetch\" gets the real one")
 	}
 	line("backend", "%s, %s in use", r.model.Backend, cli.Bytes(used))
 	line("context", "%d tokens, %d sessions at once", o.Ctx, o.Seqs)

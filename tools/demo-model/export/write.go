@@ -7,7 +7,11 @@ import (
 
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/synth"
 )
+
+// revision is demo.Revision: that package cannot be built before its file exists.
+const revision = 3
 
 // layouts are the types of gate, up and down experts in the published files.
 var layouts = map[string][3]gguf.Type{
@@ -34,6 +38,7 @@ func (c *checkpoint) writeBase(path, name string, e [3]gguf.Type) error {
 	}
 	add(gguf.KeyArchitecture, model.Architecture)
 	add("general.name", name)
+	add(synth.KeyDemo, uint32(revision))
 	model.Metadata(c.shape, add)
 	add(model.Architecture+".context_length", uint32(4096))
 	add("tokenizer.ggml.model", "gpt2")
