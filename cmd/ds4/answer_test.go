@@ -50,8 +50,9 @@ func TestSources(t *testing.T) {
 			t.Errorf("%q: want %q, got %q", c, want, got)
 		}
 	}
-	if got := answer("", "-p", "the river", "--seed", "8"); got == want {
-		t.Errorf("seeds 7 and 8: want two answers, got %q twice", got)
+	hot := []string{"-p", "the river", "--temp", "5", "--min-p", "0", "--seed"} // the demo model is sure of its answers
+	if a, b := answer("", append(hot, "7")...), answer("", append(hot, "8")...); a == b {
+		t.Errorf("seeds 7 and 8: want two answers, got %q twice", a)
 	}
 	if a, b := answer("", "-p", "the river", "--temp", "0"), answer("", "-p", "the river", "--top-k", "1", "--seed", "3"); a != b {
 		t.Errorf("greedy and one candidate: want the same, got %q and %q", a, b)
@@ -63,8 +64,8 @@ func TestSources(t *testing.T) {
 
 func TestDumpTokens(t *testing.T) {
 	r := ds4(t, t.TempDir(), "", "--demo", "--dump-tokens", "-p", "The river<｜User｜> é")
-	want := "[680, 457, 711, 35, 198, 172]\n" +
-		"   680  The\n   457  Ġriver\n   711  <｜User｜>\n    35  Ġ\n   198  Ã\n   172  ©\n"
+	want := "[300, 1216, 1396, 35, 198, 172]\n" +
+		"   300  The\n  1216  Ġriver\n  1396  <｜User｜>\n    35  Ġ\n   198  Ã\n   172  ©\n"
 	if r.code != 0 || r.out != want || r.errOut != "" {
 		t.Errorf("want\n%sgot code %d, %q and\n%s", want, r.code, r.errOut, r.out)
 	}
@@ -222,8 +223,8 @@ func TestImatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 7*3 || list[0].Name != "blk.0.ffn_gate_exps.weight" || len(list[0].Values) != 16*256 {
-		t.Fatalf("want 21 entries of 4096 values, got %d, first %s of %d", len(list), list[0].Name, len(list[0].Values))
+	if len(list) != 6*3 || list[0].Name != "blk.0.ffn_gate_exps.weight" || len(list[0].Values) != 6*256 {
+		t.Fatalf("want 18 entries of 1536 values, got %d, first %s of %d", len(list), list[0].Name, len(list[0].Values))
 	}
 	ones := 0
 	for i, e := range list {
@@ -236,7 +237,7 @@ func TestImatrix(t *testing.T) {
 			}
 		}
 	}
-	if ones == 0 || ones == 21*4096 {
+	if ones == 0 || ones == 18*1536 {
 		t.Errorf("want experts with and without tokens, got %d ones", ones)
 	}
 }

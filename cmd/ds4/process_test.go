@@ -179,7 +179,7 @@ func TestMistakes(t *testing.T) {
 		{"--demo -c 1 -p hi", 1, "raise --ctx"},
 		{"--demo --prompt-file nowhere", 1, "--prompt-file: nowhere: no such file"},
 		{"--demo --prompt-file folder", 1, "want a text file, got a directory"},
-		{"--demo -p hi --dir-steering-file steer.bin", 1, "--dir-steering-file steer.bin: want 7168 bytes"},
+		{"--demo -p hi --dir-steering-file steer.bin", 1, "--dir-steering-file steer.bin: want 6144 bytes"},
 		{"--demo -p hi --dir-steering-file nowhere", 1, "no such file"},
 		{"--demo -p hi --mtp x.gguf", 1, "--mtp: gguf: open x.gguf"},
 		{"--demo -p hi --metal", 1, "metal"},
