@@ -23,7 +23,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("want code 0 and an answer, got %d and %q", r.code, r.out)
 	}
 	if !speedLine.MatchString(r.errOut) || !strings.Contains(r.errOut, "this is the demo model") {
-		t.Errorf("want the speeds and a word on the noise, got %q", r.errOut)
+		t.Errorf("want the speeds and a word on the demo, got %q", r.errOut)
 	}
 	if n := regexp.MustCompile(`(?m)^processing (\d+) input tokens: (\d+)/(\d+) \(100%\)$`).FindStringSubmatch(r.errOut); n == nil || n[1] != n[2] || n[2] != n[3] {
 		t.Errorf("want one line of progress, got %q", r.errOut)

@@ -36,7 +36,7 @@ type Model struct {
 	Backend    string // the device's name
 	Path       string
 	Name       string // general.name, or the file's
-	Demo       bool   // the text is noise
+	Demo       bool   // a demo model, from the program or a file
 
 	file *gguf.File
 	head *gguf.File // of the draft head; nil: none
