@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ds4-go/ds4/cmd/internal/cli"
 	"github.com/ds4-go/ds4/cmd/internal/engine"
@@ -22,6 +23,7 @@ import (
 type draftFlags struct {
 	kinds, depths, answerFile string
 	verify                    int
+	seconds                   float64
 	run                       bench.DraftOptions
 }
 
@@ -30,6 +32,7 @@ func (o *options) draftFlags(s *cli.Set) {
 	s.String(&o.draft.kinds, "--draft", "LIST", "measure guesses: off, lookup, mtp, auto, or replay:P,… which guesses right with probability P")
 	s.String(&o.draft.depths, "--draft-depths", "LIST", "numbers of guesses to try besides what the controller decides")
 	s.Int(&o.draft.verify, "--draft-verify", "N", "time steps of 1 to N rows", 0, draft.Most+1)
+	s.Float(&o.draft.seconds, "--draft-seconds", "F", "end a run of a fixed depth after so long (0: never)", 0, 3600)
 	s.String(&o.draft.answerFile, "--answer-file", "FILE", "generate this text, whatever the model says")
 	o.engine.MTPFlags(s)
 }
@@ -63,10 +66,10 @@ func (d *draftFlags) resolve(o *options, s *cli.Set) error {
 		d.run.Depths = append(d.run.Depths, n)
 	}
 	o.engine.Draft = "auto"
-	if slices.Contains(d.run.Named, "mtp") && o.engine.MTP == "" {
+	if slices.Contains(d.run.Named, "mtp") && o.engine.MTP == "" && !o.engine.Demo {
 		return s.Usagef("--draft mtp: want --mtp FILE as well")
 	}
-	d.run.Gen, d.run.Verify = o.run.Gen, d.verify
+	d.run.Gen, d.run.Verify, d.run.Long = o.run.Gen, d.verify, time.Duration(d.seconds*float64(time.Second))
 	d.run.Head = draft.Options{Head: o.engine.MTPDraft, Margin: float32(o.engine.MTPMargin)}
 	o.run.Max = o.run.Start
 	o.engine.Ctx, o.engine.Seqs = max(o.ctxAlloc, o.run.Start+o.run.Gen+draft.Most+2), 2 // pages of the prompt are copied by who goes on from it

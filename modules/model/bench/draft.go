@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,8 +23,9 @@ type DraftOptions struct {
 	Probs  []float64     // of runs whose guesses are the truth with errors: each is right with this probability
 	Depths []int         // numbers of guesses that are tried besides what the controller decides
 	Named  []string      // runs with what really guesses: "lookup", "mtp", "auto"
-	Answer []int32       // what is generated, whatever the model says; nil: what it says, at temperature 1
+	Answer []int32       // what is generated, whatever the model says; nil: what it says
 	Head   draft.Options // of the draft head
+	Long   time.Duration // after which a run of a fixed depth ends, as those that do not pay take long; 0: never
 
 	Progress func(doing string) // may be nil
 	Row      func(DraftRow)     // told each row as it is done; may be nil
@@ -34,18 +36,18 @@ const Controlled = -1
 
 // DraftRow is one run, or one number of rows.
 type DraftRow struct {
-	Kind    string    `json:"kind"`               // verify, off, replay, lookup, mtp or auto
+	Kind    string    `json:"kind"`               // verify, head, off, replay, lookup, mtp or auto
 	P       float64   `json:"p"`                  // of replay
 	Depth   int       `json:"depth"`              // most guesses in a step; Controlled
 	Answer  int       `json:"answer"`             // of the controller: 2 is one for which it knows its prices
-	Rows    int       `json:"rows"`               // of verify: of one step
+	Rows    int       `json:"rows"`               // of verify: of one step; of head: guesses made
 	StepMS  float64   `json:"ms_per_step"`        // milliseconds
 	Tokens  int       `json:"tokens"`             // generated
 	Steps   int       `json:"steps"`              //
 	Drafted int       `json:"guesses"`            //
 	Kept    int       `json:"guesses_right"`      //
 	TPS     float64   `json:"tps"`                // tokens a second
-	Over    float64   `json:"over_off"`           // TPS, or time of verify, over that without guesses
+	Over    float64   `json:"over_off"`           // TPS, or time, over that without guesses
 	Probes  int       `json:"probes"`             // guesses made to find out
 	Places  []float64 `json:"right_at,omitempty"` // share of right guesses by place in the draft
 }
@@ -85,6 +87,7 @@ type drafting struct {
 	root *model.Snapshot // in front of the prompt's last token
 	text []int32         // what is generated
 	off  float64         // tokens a second without guesses
+	step float64         // seconds of a step of one row
 	rows []DraftRow
 }
 
@@ -105,7 +108,7 @@ func RunDraft(ctx context.Context, e *model.Engine, o DraftOptions) ([]DraftRow,
 	if err := d.prompt(ctx); err != nil {
 		return nil, err
 	}
-	for _, f := range []func(context.Context) error{d.plain, d.verify, d.replays, d.named} {
+	for _, f := range []func(context.Context) error{d.plain, d.verify, d.head, d.replays, d.named} {
 		if err := f(ctx); err != nil {
 			return d.rows, fmt.Errorf("bench: %w", err)
 		}
@@ -149,18 +152,22 @@ func (d *drafting) add(r DraftRow) {
 	}
 }
 
-// run generates behind the prompt. made makes what guesses; nil: nothing does.
-func (d *drafting) run(ctx context.Context, c *draft.Controller, t *draft.Track) (r DraftRow, err error) {
+// choice is how tokens are chosen: among those that the device returns, so that a step costs what the device takes for it and
+// not the sorting of a vocabulary, and at temperature 1, as noise that repeats itself would have its experts at hand.
+var choice = sample.Params{Temperature: 1, TopK: 64, Seed: 1}
+
+// run generates behind the prompt, for a time at most if there is one. t may be nil: nothing is guessed then.
+func (d *drafting) run(ctx context.Context, c *draft.Controller, t *draft.Track, long time.Duration) (r DraftRow, err error) {
 	q, err := d.e.Restore(d.root)
 	if err != nil {
 		return r, err
 	}
 	var text []int32
-	m := &draft.Member{Seq: q, Track: t, Sampler: sample.New(sample.Params{Temperature: 1, Seed: 1}), Next: d.o.Prompt[len(d.o.Prompt)-1],
+	m := &draft.Member{Seq: q, Track: t, Sampler: sample.New(choice), Next: d.o.Prompt[len(d.o.Prompt)-1],
 		Room: d.o.Gen, Force: d.o.Answer, Token: func(id int32, _ *model.Job, _ int) bool { text = append(text, id); return true }}
 	defer func() { m.Seq.Free() }()
 	begin, steps := time.Now(), 0
-	for !m.Ended {
+	for !m.Ended && (long == 0 || steps == 0 || time.Since(begin) < long) {
 		if err := c.Step(ctx, d.e, []*draft.Member{m}); err != nil {
 			return r, err
 		}
@@ -194,7 +201,7 @@ func (d *drafting) plain(ctx context.Context) error {
 		d.o.Gen = min(d.o.Gen, len(d.o.Answer))
 	}
 	for range 2 {
-		r, err := d.run(ctx, draft.NewController(draft.Options{}), nil)
+		r, err := d.run(ctx, draft.NewController(draft.Options{}), nil, 0)
 		if err != nil {
 			return err
 		}
@@ -239,8 +246,44 @@ func (d *drafting) verify(ctx context.Context) error {
 			}
 		}
 	}
+	d.step = best[1]
 	for k := 1; k <= most; k++ {
 		d.add(DraftRow{Kind: "verify", Rows: k, Depth: k - 1, StepMS: 1e3 * best[k], Over: best[k] / best[1]})
+	}
+	return nil
+}
+
+// head times what the draft head takes behind a step of one row: to follow it, and to make up to so many guesses.
+func (d *drafting) head(ctx context.Context) error {
+	if !d.e.HasDraftHead() || d.o.Verify <= 0 {
+		return nil
+	}
+	q, err := d.e.Restore(d.root)
+	if err != nil {
+		return err
+	}
+	defer q.Free()
+	const rounds = 6
+	best := make([]float64, cmp.Or(d.o.Head.Head, 4)+1)
+	tokens := append([]int32{d.o.Prompt[len(d.o.Prompt)-1]}, d.text...)
+	for at := 0; at < min(rounds*len(best), len(tokens)-1); at++ {
+		k := at % len(best)
+		d.tell("the draft head, %d guesses", k)
+		jobs := []model.Job{{Seq: q, Tokens: tokens[at : at+1], Wants: []model.Want{{}}}}
+		if err := d.e.Run(ctx, jobs); err != nil {
+			return err
+		}
+		jobs[0].Keep(1)
+		begin := time.Now()
+		if err := d.e.Draft(ctx, []model.Drafting{{Job: &jobs[0], Next: tokens[at+1], Want: k}}); err != nil {
+			return err
+		}
+		if took := time.Since(begin).Seconds(); best[k] == 0 || took < best[k] {
+			best[k] = took
+		}
+	}
+	for k, took := range best {
+		d.add(DraftRow{Kind: "head", Rows: k, StepMS: 1e3 * took, Over: took / d.step})
 	}
 	return nil
 }
@@ -248,8 +291,8 @@ func (d *drafting) verify(ctx context.Context) error {
 // replays draws the curve: tokens a second over the probability that a guess is right.
 func (d *drafting) replays(ctx context.Context) error {
 	for _, p := range d.o.Probs {
-		err := d.depths(ctx, DraftRow{Kind: "replay", P: p}, draft.Options{}, func(c *draft.Controller, answer int) *draft.Track {
-			return c.Track(draft.NewReplay(d.text, p, d.e.Shape().Vocab, uint64(answer)), false)
+		err := d.depths(ctx, DraftRow{Kind: "replay", P: p}, draft.Options{}, func(c *draft.Controller) *draft.Track {
+			return c.Track(draft.NewReplay(d.text, p, d.e.Shape().Vocab, 1), false) // the same guesses at every depth
 		})
 		if err != nil {
 			return err
@@ -261,7 +304,7 @@ func (d *drafting) replays(ctx context.Context) error {
 // named runs what really guesses.
 func (d *drafting) named(ctx context.Context) error {
 	for _, name := range d.o.Named {
-		err := d.depths(ctx, DraftRow{Kind: name}, d.o.Head, func(c *draft.Controller, _ int) *draft.Track {
+		err := d.depths(ctx, DraftRow{Kind: name}, d.o.Head, func(c *draft.Controller) *draft.Track {
 			head := name != "lookup" && d.e.HasDraftHead()
 			if name == "mtp" {
 				return c.Track(nil, head)
@@ -276,19 +319,19 @@ func (d *drafting) named(ctx context.Context) error {
 }
 
 // depths runs two answers as the controller decides, and one at each depth.
-func (d *drafting) depths(ctx context.Context, as DraftRow, o draft.Options, track func(c *draft.Controller, answer int) *draft.Track) error {
+func (d *drafting) depths(ctx context.Context, as DraftRow, o draft.Options, track func(c *draft.Controller) *draft.Track) error {
 	c := draft.NewController(o)
 	for i, depth := range append([]int{Controlled, Controlled}, d.o.Depths...) {
 		d.tell("%s, right with probability %g, depth %d", as.Kind, as.P, depth)
-		answer := 0
+		answer, long := 0, d.o.Long
 		if depth == Controlled {
-			answer = i + 1
+			answer, long = i+1, 0
 			c.Stats = draft.Stats{}
 		} else {
 			o.Fixed = depth
 			c = draft.NewController(o)
 		}
-		r, err := d.run(ctx, c, track(c, answer))
+		r, err := d.run(ctx, c, track(c), long)
 		if err != nil {
 			return err
 		}
