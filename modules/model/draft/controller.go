@@ -19,7 +19,8 @@ type Controller struct {
 	heads  prices // of the draft head, by guesses and one
 	est    [Sources][Classes]estimate
 	steps  int
-	plain  int // the last step without guesses
+	plain  int     // the last step without guesses
+	gain   float64 // that was hoped for when guesses were last decided on, over none
 
 	// ledger is time in seconds that guessing may yet lose. A small share of all time comes in, and what guesses brought;
 	// what they cost goes out. Below zero nothing is guessed.
@@ -37,7 +38,9 @@ const (
 	allowance = 0.007 // of all time, to be spent on finding out
 	credit    = 1.2   // plain steps that the ledger begins with
 	savings   = 6     // and that it may hold at most
-	refresh   = 192   // steps after which the price of a plain one is paid again
+	refresh   = 192   // steps after which the price of a plain one is paid again, at most
+	refreshes = 0.005 // of the time lost by that: what gains little is compared more often
+	rowPrice  = 0.005 // of a step, that a row costs at least: prices that swing can seem to say less
 	busyOdds  = 0.6   // of a guess that may ride along with a prompt
 	busyMost  = 4
 
@@ -102,7 +105,7 @@ func (c *Controller) Plan(asks []Ask, room Room) {
 		}
 	case room.Busy:
 		c.rideAlong(bets)
-	case c.known() && c.ledger >= 0 && c.steps-c.plain < refresh:
+	case c.known() && c.ledger >= 0 && !c.stale():
 		c.decide(bets, spare)
 	}
 	for i := range bets {
@@ -134,6 +137,11 @@ func (c *Controller) known() bool {
 	return c.steps >= firstPrices && c.prices.of(c.step.base, c.step.ctx) > 0
 }
 
+// stale says that it is time for a step without guesses, or nobody would notice that these no longer pay.
+func (c *Controller) stale() bool {
+	return c.steps-c.plain >= int(min(max((c.gain-1)/refreshes, 8), refresh))
+}
+
 // rideAlong takes guesses that are likely to be right: beside a prompt's rows a few more cost little, and the step is long.
 func (c *Controller) rideAlong(bets []bet) {
 	for i := range bets {
@@ -151,14 +159,16 @@ func (c *Controller) decide(bets []bet, spare int) {
 	spare = min(spare, c.prices.within(ctx)-rows)
 	plain := c.prices.of(rows, ctx)
 	tokens := float64(c.step.seqs)
-	best, most := 0, tokens/plain
+	best, most, least := 0, tokens/plain, plain
 	order := c.order(bets)
 	for i, b := range order[:max(min(len(order), spare), 0)] {
 		tokens += b.odds
-		if rate := tokens / c.prices.of(rows+i+1, ctx); rate > most*(1+1e-9) {
+		least *= 1 + rowPrice
+		if rate := tokens / max(c.prices.of(rows+i+1, ctx), least); rate > most*(1+1e-9) {
 			best, most = i+1, rate
 		}
 	}
+	c.gain = most * plain / float64(c.step.seqs)
 	for _, b := range order[:best] {
 		bets[b.bet].depth++
 	}

@@ -107,3 +107,53 @@ func TestControllerLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// busy is a machine that others use: for stretches of some twenty steps everything takes up to twice as long.
+type busy struct {
+	rng  *rand.Rand
+	slow float64
+	left int
+}
+
+func (b *busy) price(m machine, rows int) float64 {
+	if b.left--; b.left < 0 {
+		b.left, b.slow = 5+b.rng.IntN(30), 1
+		if b.rng.IntN(2) == 0 {
+			b.slow += b.rng.Float64()
+		}
+	}
+	return m.price(rows) * b.slow * (1 + 0.1*math.Abs(b.rng.NormFloat64()))
+}
+
+// TestControllerOnBusyMachine: where prices swing, wrong guesses still cost next to nothing, and right ones pay.
+func TestControllerOnBusyMachine(t *testing.T) {
+	const answer, runs = 1024, 24
+	for _, m := range machines {
+		for _, p := range []float64{0, 0.5, 0.9} {
+			took, off := 0.0, 0.0
+			for i := range runs {
+				c := draft.NewController(draft.Options{})
+				b := &busy{rng: rand.New(rand.NewPCG(uint64(i), 7))}
+				track := c.Track(&coin{rand.New(rand.NewPCG(uint64(i), 8)), p}, false)
+				for tokens := 0; tokens < answer; {
+					c.Plan([]draft.Ask{{Track: track, Rows: 1, Most: min(draft.Most, answer-tokens-1), Ctx: 2048}}, draft.Room{Rows: 128, Outs: 34})
+					guesses := track.Guesses()
+					rows := len(guesses) + 1
+					kept := draft.Walk(guesses, func(int) (int32, bool) { return 0, true }, nil)
+					s := b.price(m, rows)
+					track.Accept(make([]int32, kept+1)...)
+					track.Verified(kept, false)
+					c.Stepped(rows, s)
+					took += s
+					off += float64(kept+1) * s * m.price(1) / m.price(rows) // the same tokens, one by one, on the machine as it was
+					tokens += kept + 1
+				}
+			}
+			line := fmt.Sprintf("%s, p %.2f: %.3f of no guessing", m.name, p, off/took)
+			t.Log(line)
+			if least := map[float64]float64{0: 0.98, 0.5: 0.96, 0.9: 0.96}[p]; off < least*took || p == 0.9 && m.name != "arithmetic" && off < 2*took {
+				t.Error(line)
+			}
+		}
+	}
+}
