@@ -16,7 +16,7 @@ import (
 )
 
 // DemoPrompt is what the demo asks when nobody is there to.
-const DemoPrompt = "Tell me about the river and the bridge."
+const DemoPrompt = "What can you do?"
 
 const examples = `examples:
   ds4 -p "Explain Redis streams in one paragraph."

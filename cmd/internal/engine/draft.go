@@ -39,7 +39,7 @@ func (c *Config) resolveDraft(s *cli.Set) error {
 		return s.Usagef("--draft: want %s, got %q", strings.Join(Drafts, " or "), c.Draft)
 	case c.MTPAlign != "trained" && c.MTPAlign != "same":
 		return s.Usagef("--mtp-align: want trained or same, got %q", c.MTPAlign)
-	case c.Draft == "mtp" && c.MTP == "":
+	case c.Draft == "mtp" && c.MTP == "" && !c.Demo:
 		return s.Usagef("--draft mtp: want --mtp FILE as well")
 	case c.MTP != "" && c.Draft == "lookup":
 		return s.Usagef("--mtp and --draft lookup: want one of them")
@@ -50,8 +50,10 @@ func (c *Config) resolveDraft(s *cli.Set) error {
 // Looks says whether guesses come from what was said before, and HasHead whether they come from a draft head.
 func (c *Config) Looks() bool { return c.Draft == "auto" || c.Draft == "lookup" }
 
-// HasHead is described with Looks.
-func (c *Config) HasHead() bool { return c.MTP != "" && c.Draft != "off" }
+// HasHead is described with Looks. The demo model brings its head along.
+func (c *Config) HasHead() bool {
+	return c.MTP != "" && c.Draft != "off" || c.Demo && (c.Draft == "auto" || c.Draft == "mtp")
+}
 
 // Controller makes what decides about guesses; nil where there are none.
 func (c *Config) Controller() *draft.Controller {
@@ -73,11 +75,17 @@ func (m *Model) openHead(c Config) (err error) {
 	if !c.HasHead() {
 		return nil
 	}
-	if m.head, err = gguf.Open(c.MTP); err != nil {
+	path := c.MTP
+	if path == "" {
+		if path, err = DemoDraftPath(); err != nil {
+			return err
+		}
+	}
+	if m.head, err = gguf.Open(path); err != nil {
 		return fmt.Errorf("--mtp: %w", err)
 	}
 	if bad := model.CheckDraftFile(m.head, m.file, m.Shape); len(bad) > 0 {
-		return fmt.Errorf("--mtp %s: %w", c.MTP, bad[0])
+		return fmt.Errorf("--mtp %s: %w", path, bad[0])
 	}
 	return nil
 }

@@ -93,12 +93,18 @@ func fileError(what string, err error) error {
 var ErrDemo = errors.New("demo model")
 
 // DemoPath is the demo model in the user's cache folder, made now if it is not there or not of this revision.
-func DemoPath() (string, error) {
+func DemoPath() (string, error) { return cached("demo.gguf", demo.Write) }
+
+// DemoDraftPath is the demo model's draft head, likewise.
+func DemoDraftPath() (string, error) { return cached("demo-mtp.gguf", demo.WriteDraft) }
+
+// cached is a file of the demo model in the user's cache folder.
+func cached(name string, write func(path string) error) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		dir = os.TempDir()
 	}
-	path := filepath.Join(dir, "ds4", "demo.gguf")
+	path := filepath.Join(dir, "ds4", name)
 	if f, err := gguf.Open(path); err == nil {
 		current := demo.Current(f)
 		if err := f.Close(); err == nil && current {
@@ -108,12 +114,23 @@ func DemoPath() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", fmt.Errorf("%w: %w; set XDG_CACHE_HOME to a folder that can be written", ErrDemo, err)
 	}
-	return path, WriteDemo(path)
+	if err := write(path); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrDemo, err)
+	}
+	return path, nil
 }
 
 // WriteDemo writes the demo model.
 func WriteDemo(path string) error {
 	if err := demo.Write(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrDemo, err)
+	}
+	return nil
+}
+
+// WriteDemoDraft writes the demo model's draft head.
+func WriteDemoDraft(path string) error {
+	if err := demo.WriteDraft(path); err != nil {
 		return fmt.Errorf("%w: %w", ErrDemo, err)
 	}
 	return nil

@@ -29,20 +29,13 @@ const (
 
 // TestVectors runs held-out conversations through the engine: the quantised model says what the float one says.
 func TestVectors(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("testdata", "vectors.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors []vector
-	if err := json.Unmarshal(text, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	vectors := readVectors(t)
 	var sum, abs, float float64
 	n, longest := 0, 0
 	for _, v := range vectors {
 		longest = max(longest, len(v.IDs))
 	}
-	e := engine(t, longest+8)
+	e := engine(t, longest+8, false, model.Options{})
 	for _, v := range vectors {
 		got := logprobs(t, e, v.IDs)
 		for _, s := range v.Spans {
@@ -59,7 +52,19 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func engine(t *testing.T, ctx int) *model.Engine {
+func readVectors(t *testing.T) (vectors []vector) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "vectors.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	return vectors
+}
+
+func engine(t *testing.T, ctx int, head bool, opt model.Options) *model.Engine {
 	t.Helper()
 	f, err := demo.File()
 	if err != nil {
@@ -79,7 +84,19 @@ func engine(t *testing.T, ctx int) *model.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := model.New(b, w, sh, lim, model.Options{})
+	if head {
+		h, err := demo.DraftFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range model.CheckDraftFile(h, f, sh) {
+			t.Error(err)
+		}
+		if err := w.LoadDraft(h, f, sh, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := model.New(b, w, sh, lim, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,22 +147,30 @@ func logprob(logits []float32, id int32) float64 {
 	return float64(logits[id]) - top - math.Log(sum)
 }
 
-// TestCurrent: the file says that it is the demo model of this build.
+// TestCurrent: the files say that they are of this build, in memory and written.
 func TestCurrent(t *testing.T) {
-	f, err := demo.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "demo.gguf")
-	if err := demo.Write(path); err != nil {
-		t.Fatal(err)
-	}
-	g, err := gguf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = g.Close() }()
-	if !demo.Current(f) || !demo.Current(g) {
-		t.Error("want the file of this build, got another")
+	for _, of := range []struct {
+		name  string
+		file  func() (*gguf.File, error)
+		write func(string) error
+	}{{"model", demo.File, demo.Write}, {"draft head", demo.DraftFile, demo.WriteDraft}} {
+		f, err := of.file()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "demo.gguf")
+		if err := of.write(path); err != nil {
+			t.Fatal(err)
+		}
+		g, err := gguf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !demo.Current(f) || !demo.Current(g) {
+			t.Errorf("%s: want the file of this build, got another", of.name)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -39,5 +39,5 @@ func run(layout, mtp, name string, args []string) error {
 	if mtp == "" {
 		return nil
 	}
-	return c.writeDraft(mtp, e)
+	return c.writeDraft(mtp, name, e)
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/ds4-go/ds4/modules/gguf"
@@ -73,29 +71,36 @@ func (c *checkpoint) add(w *gguf.Writer, name string, typ gguf.Type) error {
 	return w.AddTensor(name, typ, dims, gguf.Bytes(data))
 }
 
-// writeDraft writes the MTP block as published ones are: F32 controls and router, q8_0 projections.
-func (c *checkpoint) writeDraft(path string, e [3]gguf.Type) error {
+// writeDraft writes the MTP block as published ones are: F32 where the model has F16, q8_0 projections.
+func (c *checkpoint) writeDraft(path, name string, e [3]gguf.Type) error {
 	w := gguf.NewWriter()
-	if err := w.Add(gguf.KeyArchitecture, "deepseek4_mtp_support"); err != nil {
+	var err error
+	add := func(key string, value any) {
+		if err == nil {
+			err = w.Add(key, value)
+		}
+	}
+	add(gguf.KeyArchitecture, model.DraftArchitecture)
+	add("general.name", name+", draft head")
+	add(synth.KeyDemo, uint32(revision))
+	add(model.DraftArchitecture+".embedding_length", uint32(c.shape.Embd))
+	add(model.DraftArchitecture+".vocab_size", uint32(c.shape.Vocab))
+	add(model.DraftArchitecture+".expert_count", uint32(c.shape.Experts))
+	if err != nil {
 		return err
 	}
-	for _, name := range sortedNames(c.arrays) {
-		if !strings.HasPrefix(name, "mtp.0.") {
-			continue
-		}
-		typ, ok := expertType(name, e)
+	for _, s := range model.DraftInventory(c.shape) {
+		typ, ok := expertType(s.Name, e)
 		switch {
 		case ok:
-		case len(c.arrays[name].Shape) == 1, strings.Contains(name, "hc_"), strings.Contains(name, "gate_inp"):
+		case s.Types[0] == gguf.TypeF16:
 			typ = gguf.TypeF32
 		default:
-			typ = gguf.TypeQ8_0
+			typ = s.Types[0]
 		}
-		if err := c.add(w, name, typ); err != nil {
+		if err := c.add(w, s.Name, typ); err != nil {
 			return err
 		}
 	}
 	return w.WriteFile(path)
 }
-
-func sortedNames(m map[string]array) []string { return slices.Sorted(maps.Keys(m)) }
