@@ -19,6 +19,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/gpucmd"
 	"github.com/ds4-go/ds4/cmd/internal/inspectcmd"
 	"github.com/ds4-go/ds4/cmd/internal/kvcmd"
+	"github.com/ds4-go/ds4/cmd/internal/perplexcmd"
 	"github.com/ds4-go/ds4/cmd/internal/servecmd"
 	"github.com/ds4-go/ds4/cmd/internal/synthcmd"
 	"github.com/ds4-go/ds4/cmd/internal/vectorscmd"
@@ -39,6 +40,7 @@ var commands = []command{
 	{"serve", "serve the OpenAI and Anthropic APIs", servecmd.Main},
 	{"kv", "list, check and prune the caches on the disk", kvcmd.Main},
 	{"vectors", "compare with log-probabilities of the original", vectorscmd.Main},
+	{"perplexity", "score a text by the model", perplexcmd.Main},
 	{"bench", "measure speed, and what memory would allow", benchcmd.Main},
 	{"synth", "write a model file of the real size with random weights", synthcmd.Main},
 	{"demo-model", "write the demo model to a file", democmd.Main},

@@ -11,6 +11,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/cli"
 	"github.com/ds4-go/ds4/cmd/internal/engine"
 	"github.com/ds4-go/ds4/cmd/internal/inspectcmd"
+	"github.com/ds4-go/ds4/cmd/internal/perplexcmd"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/chat"
 )
@@ -159,7 +160,7 @@ func (o *options) perplexityRun(ctx context.Context, stdout, stderr *os.File) er
 	if err != nil {
 		return err
 	}
-	o.Rows, o.Outs = perplexityRows, perplexityRows
+	o.Rows, o.Outs = perplexcmd.Rows, perplexcmd.Rows
 	m, err := o.open(ctx, stderr, engine.Hooks{})
 	if err != nil {
 		return err
@@ -168,9 +169,13 @@ func (o *options) perplexityRun(ctx context.Context, stdout, stderr *os.File) er
 	if m.Demo && !o.tokensGiven {
 		o.tokens = defaultTokens
 	}
-	s, err := newSession(m, &o.Config, stderr)
+	line := cli.NewLine(stderr)
+	score, err := perplexcmd.Plain(ctx, m, m.Tokenizer.Encode(nil, text), o.tokens, func(c perplexcmd.Score) {
+		line.Show("scored %d tokens, ppl %.4f", c.Scored, c.Perplexity())
+	})
+	line.Done("")
 	if err != nil {
-		return err
+		return fmt.Errorf("--perplexity-file: %w", err)
 	}
-	return s.perplexity(ctx, stdout, text, o.tokens)
+	return score.Print(stdout)
 }

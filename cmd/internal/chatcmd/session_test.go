@@ -1,10 +1,7 @@
 package chatcmd
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/ds4-go/ds4/cmd/internal/engine"
-	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/chat"
 )
 
@@ -109,43 +105,6 @@ func TestInterrupted(t *testing.T) {
 	}
 	if b, err := s.generate(t.Context(), r, ignore); err != nil || !slices.Equal(b.tokens[:2], a.tokens) {
 		t.Errorf("afterwards: want the answer that began with %v, got %v, %v", a.tokens, b.tokens, err)
-	}
-}
-
-// TestPerplexityAgrees with the plain way: one token at a time, over whole rows of logits.
-func TestPerplexityAgrees(t *testing.T) {
-	text := strings.Repeat("the river opens and the garden keeps a letter. ", 12)
-	c := engine.Defaults()
-	c.Rows, c.Outs = perplexityRows, perplexityRows
-	s := demoSession(t, c)
-	var out bytes.Buffer
-	if err := s.perplexity(t.Context(), &out, text, 1000); err != nil {
-		t.Fatal(err)
-	}
-	plain := demoSession(t, engine.Defaults())
-	ids, nll := plain.m.Tokenizer.Encode(nil, text), 0.0
-	for i, id := range ids[:len(ids)-1] {
-		job, err := plain.q.Feed(t.Context(), []int32{id}, 0, []model.Want{{}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i+1 < perplexityContext {
-			continue
-		}
-		logits, sum := job.Logits(nil, 0), 0.0
-		for _, l := range logits {
-			sum += math.Exp(float64(l))
-		}
-		nll += math.Log(sum) - float64(logits[ids[i+1]])
-	}
-	n := len(ids) - perplexityContext
-	var tokens, scored int
-	var got, avg, ppl float64
-	if _, err := fmt.Sscanf(out.String(), "tokens=%d scored=%d nll=%g avg_nll=%g ppl=%g", &tokens, &scored, &got, &avg, &ppl); err != nil {
-		t.Fatal(err)
-	}
-	if tokens != len(ids) || scored != n || math.Abs(got-nll) > 1e-6*nll || math.Abs(ppl-math.Exp(nll/float64(n))) > 1e-5*ppl {
-		t.Errorf("want %d tokens, %d scored, nll %.9f, got %s", len(ids), n, nll, out.String())
 	}
 }
 
