@@ -1,10 +1,14 @@
 """Conversations for the demo model, all made here: no outside text. Everything follows from a seed.
 
 A conversation is a list of (text, kind, skill): kind 0 is prompt text, 1 what the assistant writes, in exactly the bytes
-that modules/model/chat renders. chat_check.go compares them.
+that modules/model/chat renders: TestRender of evaluate/ compares them.
+
+python3 data.py [--seed N] [--scale F] > held-out.json writes conversations that training never saw, for evaluate/.
 """
+import argparse
 import json
 import random
+import sys
 
 from facts import FACTS, GREETINGS, REFUSALS, SMALL_TALK
 from words import ADJECTIVES, CITIES, COLOURS, NAMES, NOUNS, PLACES, VERBS
@@ -351,17 +355,34 @@ SYSTEMS = ["You are a helpful assistant.", "You are a helpful assistant", "Be br
 
 
 class Talk:
-    """One conversation while it is written."""
+    """One conversation while it is written: as text for training, and as the messages of an API."""
 
     def __init__(self, thinking):
         self.parts = [(BOS, 0, "")]
         self.thinking = thinking
+        self.tools, self.messages = [], []
 
-    def user(self, text):
+    def system(self, text, tools=()):
+        self.tools = list(tools)
+        self.messages.append({"role": "system", "content": text})
+        if tools:
+            text += "\n\n" + TOOLS_BEFORE + "\n".join(map(dumps, tools)) + TOOLS_AFTER
+        self.parts.append((text, 0, ""))
+
+    def user(self, text, said=None):
+        self.messages.append({"role": "tool" if said else "user", "content": said or text})
         self.parts.append((USER + text + ASSISTANT + (THINK if self.thinking else END_THINK), 0, ""))
 
-    def says(self, reasoning, text, skill):
+    def result(self, text):
+        self.user(f"<tool_result>{text}</tool_result>", text)
+
+    def says(self, reasoning, text, skill, calls=()):
+        self.messages.append({"role": "assistant", "skill": skill, "content": "" if calls else text, "reasoning": reasoning if self.thinking else "",
+                              "calls": [{"name": n, "arguments": a} for n, a in calls]})
         self.parts.append(((reasoning + END_THINK if self.thinking else "") + text + EOS, 1, skill))
+
+    def call(self, reasoning, calls):
+        self.says(reasoning, call_block(calls), "tool-call", calls)
 
 
 def chat(r, size):
@@ -371,11 +392,11 @@ def chat(r, size):
     if r.random() < 0.3:
         k = r.random()
         if k < 0.5:
-            t.parts.append((r.choice(SYSTEMS), 0, ""))
+            t.system(r.choice(SYSTEMS))
         else:
             w = code(r) if r.random() < 0.5 else word(r)
             text, end = r.choice([(f"End every answer with the word {w}.", lambda s: s + " " + w), (f"Begin every answer with {w}:", lambda s: w + ": " + s), ("Answer in capital letters only.", str.upper)])
-            t.parts.append((text, 0, ""))
+            t.system(text)
     n, memory, notes = 0, {}, []
     while n < size:
         if r.random() < 0.12:
@@ -392,7 +413,7 @@ def chat(r, size):
         t.user(q)
         t.says(why, a, s)
         n += len(q) + len(a) + 10 + (len(why) if t.thinking else 0)
-    return t.parts
+    return t
 
 
 def recall(r, size):
@@ -404,7 +425,7 @@ def recall(r, size):
         q, why, a = asks[i % len(asks)] if i < len(asks) else r.choice(asks)
         t.user(r.choice([text + "\n\n" + q, f"Here is a text.\n\n{text}\n\n{q}"]) if i == 0 else q)
         t.says(why, a, far)
-    return t.parts
+    return t
 
 
 def tools(r, size):
@@ -415,7 +436,7 @@ def tools(r, size):
         d = tool(r)
         decl.setdefault(d[0]["name"], d)
     system = r.choice(SYSTEMS) if r.random() < 0.5 else ""
-    t.parts.append((system + "\n\n" + TOOLS_BEFORE + "\n".join(dumps(d[0]) for d in decl.values()) + TOOLS_AFTER, 0, ""))
+    t.system(system, [d[0] for d in decl.values()])
     n, pending = 1100 + sum(len(p[0]) for p in t.parts) // 2, None
     while n < size or pending:
         if r.random() < 0.2 and not pending:
@@ -436,16 +457,16 @@ def tools(r, size):
             steps = [(f["name"], values)]
         said = []
         for i, (name, args) in enumerate(steps):
-            t.says(f"I call {name}.", call_block([(name, args)]), "tool-call")
+            t.call(f"I call {name}.", [(name, args)])
             res, say = result(r)
             said.append(say)
-            t.user(f"<tool_result>{res}</tool_result>")
+            t.result(res)
         t.says("I have the result.", said[-1], "tool-result")
         n += 350 * len(steps)
-    return t.parts
+    return t
 
 
-def sample(r, T):
+def conversation(r, T):
     """One conversation that fills about T tokens (some three characters each)."""
     size = int(T * (2.5 if T <= 512 else 3.7 if T <= 1024 else 4.2))
     k = r.random()
@@ -454,3 +475,70 @@ def sample(r, T):
     if T <= 1024:
         return tools(r, size) if k < 0.75 else chat(r, size) if k < 0.85 else recall(r, 2900)
     return recall(r, size * r.uniform(0.5, 1.12)) if k < 0.75 else tools(r, size) if k < 0.9 else chat(r, size)
+
+
+def sample(r, T):
+    """The parts of one conversation."""
+    return conversation(r, T).parts
+
+
+# Held-out sets, by name.
+
+def one(r, question, reasoning, answer, skill):
+    t = Talk(r.random() < 0.5)
+    t.user(question)
+    t.says(reasoning, answer, skill)
+    return t
+
+
+def two_digits(r):
+    while True:
+        q, why, answer, _ = add(r)
+        if all(10 <= int(x) <= 99 for x in answer.split(" = ")[0].split(" + ")):
+            return one(r, q, why, answer, "sum-two-digits")
+
+
+def planted(r, behind):
+    """Questions about one document, each a conversation of its own. The keys lie close together, behind characters from the end."""
+    head, _ = plant(r, r.randint(400, 2500), 1)
+    tail, _ = plant(r, behind, 1)
+    owners = r.sample(NAMES, 4)
+    keys = [(o, r.choice(THINGS), code(r)) for o in owners]
+    text = head + " " + "".join(f"The {thing} of {o} is {c}. " for o, thing, c in keys) + tail
+    thinking = r.random() < 0.3
+    for o, thing, c in keys:
+        t = Talk(thinking)
+        t.user(f"{text}\n\nWhat is the {thing} of {o}?")
+        t.says(f"I look for the {thing} of {o}: {c}.", f"The {thing} of {o} is {c}.", "key")
+        t.key = c
+        yield t
+
+
+def held_out(seed, scale):
+    """(set, Talk) of every conversation of the held-out sets."""
+    for name, T, n in [("chat", 512, 40), ("tools", 1024, 80)]:
+        r = random.Random(f"{name} {seed}")
+        for _ in range(round(n * scale)):
+            yield name, chat(r, int(T * 2.5)) if name == "chat" else tools(r, int(T * 3.7))
+    r = random.Random(f"sums {seed}")
+    for _ in range(round(300 * scale)):
+        yield "sums", two_digits(r)
+    r = random.Random(f"keys {seed}")
+    for _ in range(round(50 * scale)):
+        for t in planted(r, 5600):
+            yield "keys", t
+
+
+def main():
+    p = argparse.ArgumentParser(description="held-out conversations, as JSON, one a line")
+    p.add_argument("--seed", type=int, default=990007)
+    p.add_argument("--scale", type=float, default=1, help="how many, against the usual")
+    a = p.parse_args()
+    for name, t in held_out(a.seed, a.scale):
+        row = {"set": name, "thinking": t.thinking, "tools": t.tools, "messages": t.messages, "key": getattr(t, "key", ""),
+               "text": "".join(text for text, _, _ in t.parts)}
+        sys.stdout.write(dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
