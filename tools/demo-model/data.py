@@ -3,7 +3,8 @@
 A conversation is a list of (text, kind, skill): kind 0 is prompt text, 1 what the assistant writes, in exactly the bytes
 that modules/model/chat renders: TestRender of evaluate/ compares them.
 
-python3 data.py [--seed N] [--scale F] > held-out.json writes conversations that training never saw, for evaluate/.
+python3 data.py [--seed N] [--scale F] > held-out.jsonl writes conversations that training never saw, for evaluate/;
+with --prompts their texts alone, as ds4 --imatrix-dataset wants them.
 """
 import argparse
 import json
@@ -533,10 +534,14 @@ def main():
     p = argparse.ArgumentParser(description="held-out conversations, as JSON, one a line")
     p.add_argument("--seed", type=int, default=990007)
     p.add_argument("--scale", type=float, default=1, help="how many, against the usual")
+    p.add_argument("--prompts", action="store_true", help="texts, parted by lines of =====, instead of JSON")
     a = p.parse_args()
     for name, t in held_out(a.seed, a.scale):
-        row = {"set": name, "thinking": t.thinking, "tools": t.tools, "messages": t.messages, "key": getattr(t, "key", ""),
-               "text": "".join(text for text, _, _ in t.parts)}
+        text = "".join(text for text, _, _ in t.parts)
+        if a.prompts:
+            sys.stdout.write(text + "\n=====\n")
+            continue
+        row = {"set": name, "thinking": t.thinking, "tools": t.tools, "messages": t.messages, "key": getattr(t, "key", ""), "text": text}
         sys.stdout.write(dumps(row) + "\n")
 
 

@@ -140,6 +140,26 @@ func Set(name string, value int64) error {
 	return set(path, name, strconv.FormatInt(value, 10))
 }
 
+// Plant makes libraries that are compiled from now on differ from their sources: the first `from` becomes `to`. An empty `from`
+// ends it.
+func Plant(from, to string) error {
+	path, err := Build()
+	if err != nil {
+		return err
+	}
+	p, err := symbol(path, "standin_plant")
+	if err != nil {
+		return err
+	}
+	var f func(from, to string)
+	purego.RegisterFunc(&f, p)
+	f(from, to)
+	return nil
+}
+
+// PlantEnv is Plant for a process that is still to be started: a line of its environment.
+func PlantEnv(from, to string) (name, value string) { return "STANDIN_PLANT", from + "\x01" + to }
+
 // Totals are counts since Reset.
 type Totals struct{ CommandBuffers, Encoders, Dispatches, Barriers, Messages uint64 }
 

@@ -307,16 +307,27 @@ func (w *world) run(t *testing.T, rng *rand.Rand, generations int) *tally {
 	return sum
 }
 
-// TestText is the contract, on the demo, whose draft head is often right, and on a model of the real head geometry.
-func TestText(t *testing.T) {
-	talks, err := os.ReadFile(filepath.Join("..", "demo", "testdata", "vectors.json"))
+// talk is a conversation that the demo has not seen when it was trained.
+type talk struct {
+	IDs   []int32
+	Spans [][3]any // begin, end and skill of every answer
+}
+
+func heldOut(t *testing.T) (list []talk) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "demo", "testdata", "vectors.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said []struct{ IDs []int32 }
-	if err := json.Unmarshal(talks, &said); err != nil {
+	if err := json.Unmarshal(text, &list); err != nil {
 		t.Fatal(err)
 	}
+	return list
+}
+
+// TestText is the contract, on the demo, whose draft head is often right, and on a model of the real head geometry.
+func TestText(t *testing.T) {
+	said := heldOut(t)
 	tests := []struct {
 		name       string
 		base, head func() (*gguf.File, error)

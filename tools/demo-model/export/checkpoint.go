@@ -32,9 +32,10 @@ type vocabulary struct {
 
 // checkpoint is what train.py leaves in its folder.
 type checkpoint struct {
-	shape  model.Shape
-	arrays map[string]array
-	vocab  vocabulary
+	shape      model.Shape
+	arrays     map[string]array
+	vocab      vocabulary
+	importance map[string][]float32 // by tensor: a weight for each column of each expert
 }
 
 type config struct {
@@ -145,9 +146,17 @@ func (c *checkpoint) tensor(name string, typ gguf.Type) (dims []uint64, data []b
 	if len(dims) == 3 {
 		per = int(dims[0] * dims[1])
 	}
+	cols, important := int(dims[0]), c.importance[name]
+	if experts := len(v) / per; important != nil && len(important) != experts*cols {
+		return nil, nil, fmt.Errorf("%s: importance: want %d values, got %d", name, experts*cols, len(important))
+	}
 	for at := 0; at < len(v); at += per {
+		var weights []float32
+		if important != nil {
+			weights = important[at/per*cols:][:cols]
+		}
 		part := data[at*int(size)/len(v) : (at+per)*int(size)/len(v)]
-		if err := gguf.Quantize(typ, part, v[at:at+per], int(dims[0]), nil); err != nil {
+		if err := gguf.Quantize(typ, part, v[at:at+per], cols, weights); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}

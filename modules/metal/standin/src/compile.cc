@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace standin {
@@ -76,11 +77,10 @@ static bool parameter(Kernel &k, const std::string &text, std::string &arg, std:
   return bad(name + ": unknown attribute [[" + attr + "]]");
 }
 
-bool read_signatures(const std::string &source, std::map<std::string, Kernel> &kernels, std::string &thunks, std::string &log) {
+static bool read_signatures(const std::string &source, std::map<std::string, Kernel> &kernels, std::string &log) {
   std::string s = without_comments(source);
   for (auto &w : {std::make_pair("__global", "device"), std::make_pair("__local", "threadgroup"), std::make_pair("__private", "thread")}) // preprocessed
     for (size_t at = 0; (at = s.find(w.first, at)) != std::string::npos;) s.replace(at, strlen(w.first), w.second);
-  thunks = "\n#define device __global\n#define threadgroup __local\n";
   bool ok = true;
   for (size_t at = 0; (at = s.find("kernel", at)) != std::string::npos; at += 6) {
     if ((at > 0 && word(s[at - 1])) || word(s[at + 6])) continue;
@@ -111,7 +111,7 @@ bool read_signatures(const std::string &source, std::map<std::string, Kernel> &k
       ok &= parameter(k, p, a, used, log);
       args += (args.empty() ? "" : ", ") + a;
     }
-    thunks += "extern \"C\" void sim_call_" + k.name + "(const __private unsigned long *b, const __private sim_ids *i) { " + k.name + "(" + args + "); }\n";
+    k.thunk = "extern \"C\" void sim_call_" + k.name + "(const __private unsigned long *b, const __private sim_ids *i) { " + k.name + "(" + args + "); }\n";
     kernels[k.name] = k;
   }
   return ok;
@@ -135,7 +135,6 @@ static void write(const std::string &path, const std::string &s) {
   if (FILE *f = fopen(path.c_str(), "w")) { fwrite(s.data(), 1, s.size(), f); fclose(f); }
 }
 
-// expand runs the preprocessor: kernels made by macros have their signatures then.
 static int shell(const std::string &command) { int r = system(command.c_str()); return WIFEXITED(r) ? WEXITSTATUS(r) : 255; }
 
 // generic_pointers names declarations that have no address space: clang takes them for generic, MSL refuses them.
@@ -183,6 +182,96 @@ static bool statics(const std::string &so, std::map<std::string, Kernel> &kernel
   return true;
 }
 
+// ---- units: a few neighbouring kernels are compiled at a time, with the functions that they reach. So both cores work, and a source
+// that differs from one before in one kernel costs the compilation of its unit. Alone, each of fifty would read the library anew.
+
+const size_t UNIT_KERNELS = 6;
+
+struct Item { std::string text, name; bool kernel; }; // name: of a function's definition, else none
+
+// items cuts a source at its top level.
+static std::vector<Item> items(const std::string &s) {
+  std::vector<Item> out;
+  size_t start = 0, paren = std::string::npos; // paren: where the parameters begin
+  int depth = 0;
+  bool function = false;
+  char last = 0; // before the character at hand, spaces left out
+  for (size_t i = 0; i < s.size(); i++) {
+    char c = s[i];
+    if (c == '(' && depth == 0 && paren == std::string::npos) paren = i;
+    if (c == '{' && depth == 0) function = last == ')';
+    depth += c == '(' || c == '{' || c == '[';
+    depth -= c == ')' || c == '}' || c == ']';
+    if (depth == 0 && (c == ';' || (c == '}' && function))) {
+      Item it = {s.substr(start, i + 1 - start), "", false};
+      if (function) {
+        size_t end = paren;
+        while (end > start && isspace(s[end - 1])) end--;
+        size_t at = end;
+        while (at > start && word(s[at - 1])) at--;
+        it.name = s.substr(at, end - at);
+        it.kernel = starts(trim(it.text), "kernel ") || starts(trim(it.text), "__kernel ");
+      }
+      out.push_back(it);
+      start = i + 1; paren = std::string::npos; function = false;
+    }
+    if (!isspace(c)) last = c;
+  }
+  out.push_back({s.substr(start), "", false});
+  return out;
+}
+
+// unit is what some kernels need: everything that is no function, and the functions that are reached by name.
+static std::string unit(const std::vector<Item> &all, const std::vector<std::string> &kernels) {
+  std::multimap<std::string, size_t> named;
+  for (size_t i = 0; i < all.size(); i++) if (!all[i].name.empty()) named.insert({all[i].name, i});
+  std::vector<bool> keep(all.size());
+  std::vector<std::string> todo = kernels;
+  while (!todo.empty()) {
+    auto range = named.equal_range(todo.back());
+    todo.pop_back();
+    for (auto f = range.first; f != range.second; ++f) {
+      if (keep[f->second]) continue;
+      if (all[f->second].kernel && std::find(kernels.begin(), kernels.end(), f->first) == kernels.end()) continue; // a field of that name
+      keep[f->second] = true;
+      const std::string &t = all[f->second].text;
+      for (size_t i = 0; i < t.size();) {
+        size_t from = i;
+        while (i < t.size() && word(t[i])) i++;
+        if (i > from) todo.push_back(t.substr(from, i - from));
+        else i++;
+      }
+    }
+  }
+  std::string out;
+  for (size_t i = 0; i < all.size(); i++) if (all[i].name.empty() || keep[i]) out += all[i].text;
+  return out;
+}
+
+struct Unit { std::string text, stem; bool ok = true; }; // text: then the log
+
+// build compiles what is not in the cache, a few at a time.
+static bool build(std::vector<Unit> &units, const std::string &flags, std::string &log) {
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t i; (i = next++) < units.size();) {
+      Unit &u = units[i];
+      std::string tmp = u.stem + "." + std::to_string(getpid());
+      if (!access((u.stem + ".o").c_str(), R_OK)) continue;
+      write(tmp + ".cl", u.text);
+      u.ok = !shell(config.clang + flags + " -fPIC -O2 -c -o " + tmp + ".o " + tmp + ".cl 2>" + tmp + ".log");
+      if (u.ok) rename((tmp + ".o").c_str(), (u.stem + ".o").c_str());
+      else u.text = read(tmp + ".log");
+      for (const char *e : {".cl", ".log", ".o"}) unlink((tmp + e).c_str());
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  for (auto &u : units) if (!u.ok) { log = u.text; return false; }
+  return true;
+}
+
 static std::shared_ptr<Module> open(const std::string &stem, std::map<std::string, Kernel> kernels, std::string &log) {
   auto m = std::make_shared<Module>();
   if (!statics(stem + ".so", kernels)) { log = stem + ".so cannot be read"; return 0; }
@@ -207,32 +296,58 @@ static std::shared_ptr<Module> open(const std::string &stem, std::map<std::strin
   return m;
 }
 
-std::shared_ptr<Module> compile(const std::string &source, std::string &log) {
+std::shared_ptr<Module> compile(const std::string &given, std::string &log) {
+  std::string source = planted(given);
   std::string flags = " -x clcpp -cl-std=clc++2021 -cl-no-stdinc -target x86_64-linux-gnu -march=x86-64-v3 -Xclang -cl-ext=-all,+cl_khr_fp16,+__opencl_c_generic_address_space"
                       " -ffp-contract=off -I" + config.include + " -Wall -Wno-unknown-attributes -Wno-c++20-extensions -Wno-unused -Wno-unknown-pragmas";
   std::string trace = config.trace ? " -fsanitize-coverage=func,trace-loads,trace-stores" : "";
-  char id[32];
-  snprintf(id, sizeof id, "%016llx", (unsigned long long)hash(source + read(config.include + "/metal_stdlib") + flags + trace + config.clang));
-  std::string stem = config.cache + "/" + id, tmp = stem + "." + std::to_string(getpid());
+  auto place = [&](const std::string &s) {
+    char id[32];
+    snprintf(id, sizeof id, "/%016llx", (unsigned long long)hash(s + flags + trace + config.clang));
+    return config.cache + id;
+  };
+  std::string stem = place(source + read(config.include + "/metal_stdlib")), tmp = stem + "." + std::to_string(getpid());
   std::map<std::string, Kernel> kernels;
-  std::string thunks, cl = read(stem + ".cl");
-  if (cl.empty()) {
-    write(tmp + ".metal", source);
-    if (shell(config.clang + flags + " -E -o " + tmp + ".i " + tmp + ".metal 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
-    cl = read(tmp + ".i");
-    if (!read_signatures(cl, kernels, thunks, log)) return 0;
-    write(tmp + ".cl", cl + "\n" + thunks);
-    if (shell(config.clang + flags + trace + " -fPIC -O2 -c -o " + tmp + ".o " + tmp + ".cl 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
-    if (shell(config.clang + flags + " -fsyntax-only -Xclang -ast-dump -fno-color-diagnostics " + tmp + ".cl >" + tmp + ".ast 2>/dev/null")) { log = "no AST"; return 0; }
-    log = generic_pointers(tmp + ".ast");
-    unlink((tmp + ".ast").c_str());
-    if (!log.empty()) return 0;
-    if (shell(config.clang + " -shared -nostartfiles -nostdlib -o " + tmp + ".so " + tmp + ".o 2>" + tmp + ".log")) { log = read(tmp + ".log"); return 0; }
-    rename((tmp + ".so").c_str(), (stem + ".so").c_str());
-    rename((tmp + ".cl").c_str(), (stem + ".cl").c_str()); // last: its presence means that all is there
-    for (const char *e : {".metal", ".i", ".o", ".log"}) unlink((tmp + e).c_str());
-  } else if (!read_signatures(cl, kernels, thunks, log))
-    return 0;
+  std::string cl = read(stem + ".cl");
+  if (!cl.empty()) return read_signatures(cl, kernels, log) ? open(stem, kernels, log) : 0;
+  struct Sweep { // whatever happens
+    std::string tmp;
+    ~Sweep() { for (const char *e : {".metal", ".i", ".ast", ".so", ".log"}) unlink((tmp + e).c_str()); }
+  } sweep = {tmp};
+  auto clang = [&](const std::string &arguments) {
+    if (!shell(config.clang + arguments + " 2>" + tmp + ".log")) return true;
+    log = read(tmp + ".log");
+    return false;
+  };
+  write(tmp + ".metal", source);
+  if (!clang(flags + " -E -P -o " + tmp + ".i " + tmp + ".metal")) return 0;
+  cl = read(tmp + ".i");
+  if (!read_signatures(cl, kernels, log)) return 0;
+  if (!clang(flags + " -fsyntax-only -Xclang -ast-dump -fno-color-diagnostics " + tmp + ".metal >" + tmp + ".ast")) return 0;
+  log = generic_pointers(tmp + ".ast");
+  if (!log.empty()) return 0;
+  const std::string end = "struct sim_end_of_library;";
+  size_t own = cl.find(end);
+  own = own == std::string::npos ? 0 : own + end.size();
+  std::vector<Item> all = items(cl.substr(own));
+  std::vector<Unit> units;
+  std::string objects;
+  std::vector<std::string> names; // in the source's order
+  for (auto &it : all) if (it.kernel) names.push_back(it.name);
+  for (size_t i = 0; i < names.size(); i += UNIT_KERNELS) {
+    std::vector<std::string> some(names.begin() + i, names.begin() + std::min(names.size(), i + UNIT_KERNELS));
+    Unit u;
+    u.text = cl.substr(0, own) + unit(all, some) + "\n#define device __global\n#define threadgroup __local\n";
+    for (auto &n : some) u.text += kernels[n].thunk;
+    u.stem = place(u.text);
+    objects += " " + u.stem + ".o";
+    units.push_back(u);
+  }
+  if (!build(units, flags + trace, log)) return 0;
+  if (!clang(" -shared -nostartfiles -nostdlib -Wl,-z,muldefs -o " + tmp + ".so" + objects /* constants are in each */)) return 0;
+  rename((tmp + ".so").c_str(), (stem + ".so").c_str());
+  write(tmp + ".cl", cl);
+  rename((tmp + ".cl").c_str(), (stem + ".cl").c_str()); // last: its presence means that all is there
   return open(stem, kernels, log);
 }
 

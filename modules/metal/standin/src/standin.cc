@@ -46,6 +46,20 @@ void fail(int code, const char *format, ...) {
   pthread_mutex_unlock(&mu);
 }
 
+// ---- planted faults: by a test, or by STANDIN_PLANT for a process that a test starts, where byte 1 parts the two
+
+static std::string plant_from, plant_to;
+void plant(const std::string &from, const std::string &to) { plant_from = from; plant_to = to; }
+std::string planted(std::string s) {
+  size_t at = plant_from.empty() ? std::string::npos : s.find(plant_from);
+  return at == std::string::npos ? s : s.replace(at, plant_from.size(), plant_to);
+}
+static bool given = [] {
+  const char *e = getenv("STANDIN_PLANT"), *part = e ? strchr(e, 1) : 0;
+  if (part) plant(std::string(e, part - e), part + 1);
+  return part != 0;
+}();
+
 // ---- objects
 
 struct Obj {
@@ -170,6 +184,7 @@ void objc_autoreleasePoolPop(void *p) {
 Obj *MTLCreateSystemDefaultDevice() { device.refs++; return &device; }
 
 // What the test side sets and reads: see standin.go.
+void standin_plant(const char *from, const char *to) { plant(from, to); }
 void standin_set(const char *name, const char *value) { config.set(name, value); }
 u64 standin_total(int i) { return totals[i]; }
 // standin_counts writes a line for each kernel: name, dispatches, bytes read from wrapped buffers (distinct sectors of each

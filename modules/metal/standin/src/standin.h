@@ -50,7 +50,7 @@ const int MAX_THREADS = 8;
 struct Static { u64 at, bytes; };
 
 struct Kernel {
-  std::string name;
+  std::string name, thunk; // thunk: source of what calls it
   u32 buffers = 0, groups = 0; // which indices it declares
   size_t static_bytes = 0;
   std::vector<Static> statics; // offsets from the object's base
@@ -61,7 +61,9 @@ struct Module {
   char *base[MAX_THREADS];
 };
 std::shared_ptr<Module> compile(const std::string &source, std::string &log);
-bool read_signatures(const std::string &source, std::map<std::string, Kernel> &kernels, std::string &thunks, std::string &log);
+// plant makes the libraries compiled from now on differ from their sources: the first `from` becomes `to`; "": nothing.
+void plant(const std::string &from, const std::string &to);
+std::string planted(std::string source);
 
 struct Launch {
   Kernel *kernel = 0;
