@@ -40,6 +40,24 @@ type matmulArgs struct {
 	_                                 int32
 }
 
+type matmulPostArgs struct {
+	m    matmulArgs
+	tail hcTail
+}
+
+type frontArgs struct {
+	q8, f16  matmulArgs
+	split, _ int32
+}
+
+type qbArgs struct {
+	q8, f16                      matmulArgs
+	latent                       latentKVArgs
+	emit                         emitArgs
+	sel                          indexSelectArgs
+	split, sides, emits, selects int32
+}
+
 type repackArgs struct {
 	src, dst           addr
 	typ, rows, k, runs int32
@@ -160,6 +178,25 @@ type expertsArgs struct {
 	step, w, w2, q, d, weights, out, list, items, counts, table addr
 	m, k, share                                                 int32
 	clamp                                                       float32
+}
+
+type hcTail struct {
+	fn, hc, part, mix addr
+	n, d              int32
+}
+
+type ffnUpArgs struct {
+	step, gate, up, sharedGate, sharedUp, q, d, q8, q8d, weights, h, list, items, counts, table addr
+	m, k, active                                                                                int32
+	clamp                                                                                       float32
+}
+
+type ffnDownArgs struct {
+	step, w, shared, h            addr
+	f                             formsArgs
+	y, list, items, counts, table addr
+	tail                          hcTail
+	k, active, d, _               int32
 }
 
 type sumArgs struct {

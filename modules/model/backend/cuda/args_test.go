@@ -13,6 +13,9 @@ func TestArgSizes(t *testing.T) {
 	}{
 		{"quantize", unsafe.Sizeof(quantizeArgs{}), 80},
 		{"matmul", unsafe.Sizeof(matmulArgs{}), 248},
+		{"matmul_q8_0_few8_post", unsafe.Sizeof(matmulPostArgs{}), 288},
+		{"front", unsafe.Sizeof(frontArgs{}), 504},
+		{"q_b_one", unsafe.Sizeof(qbArgs{}), 888},
 		{"repack", unsafe.Sizeof(repackArgs{}), 32},
 		{"rope_table", unsafe.Sizeof(ropeTableArgs{}), 40},
 		{"embed", unsafe.Sizeof(embedArgs{}), 40},
@@ -31,6 +34,8 @@ func TestArgSizes(t *testing.T) {
 		{"route_few", unsafe.Sizeof(routePlanArgs{}), 120},
 		{"experts_plan", unsafe.Sizeof(planArgs{}), 56},
 		{"experts", unsafe.Sizeof(expertsArgs{}), 104},
+		{"ffn_up", unsafe.Sizeof(ffnUpArgs{}), 136},
+		{"ffn_down", unsafe.Sizeof(ffnDownArgs{}), 176},
 		{"experts_sum", unsafe.Sizeof(sumArgs{}), 32},
 		{"swiglu_quantize", unsafe.Sizeof(swigluArgs{}), 80},
 		{"draft_join", unsafe.Sizeof(draftArgs{}), 176},
@@ -39,6 +44,15 @@ func TestArgSizes(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("arguments of %s: want %d bytes, got %d", c.name, c.want, c.got)
+		}
+	}
+}
+
+// TestArgRoom: a launch's arguments are copied to a buffer of the backend.
+func TestArgRoom(t *testing.T) {
+	for _, n := range []uintptr{unsafe.Sizeof(qbArgs{}), unsafe.Sizeof(matmulPostArgs{}), unsafe.Sizeof(attendArgs{}), unsafe.Sizeof(ffnDownArgs{})} {
+		if room := unsafe.Sizeof(Backend{}.args); n > room {
+			t.Errorf("want at most %d bytes, got %d", room, n)
 		}
 	}
 }

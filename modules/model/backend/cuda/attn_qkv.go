@@ -8,18 +8,40 @@ func (b *Backend) AttnQKV(a backend.AttnQKVArgs) {
 }
 
 func (b *Backend) attnQKV(a backend.AttnQKVArgs) {
-	s, sh, rows := &b.scr, &b.sh, b.bound.rows
-	st := b.state(a.State, a.Layer)
-	kvRaw := s.qkvRaw + addr(4*rows*sh.QRank)
-	b.matmul(product{w: [4]backend.Weight{a.QA, a.KVW}, out: [4]addr{s.qkvRaw, kvRaw}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
-	launch(b, kLatents, rows, 2, 1, 256, 0, latentKVArgs{
+	if b.qkvWaits(&a) {
+		b.due.qkv = a
+		return
+	}
+	b.matmul(b.latentProduct(&a))
+	b.latents(&a)
+	b.queries(&a)
+}
+
+// latentProduct makes the query latent and the KV row.
+func (b *Backend) latentProduct(a *backend.AttnQKVArgs) product {
+	return product{w: [4]backend.Weight{a.QA, a.KVW}, out: [4]addr{b.scr.qkvRaw, b.kvRaw()}, f: b.formsX(a.X, countRows), x: b.base(a.X)}
+}
+
+func (b *Backend) kvRaw() addr { return b.scr.qkvRaw + addr(4*b.bound.rows*b.sh.QRank) }
+
+func (b *Backend) latentArgs(a *backend.AttnQKVArgs) latentKVArgs {
+	s, sh, st := &b.scr, &b.sh, b.state(a.State, a.Layer)
+	return latentKVArgs{
 		q: latentArgs{step: s.step, raw: s.qkvRaw, norm: b.vector(a.QANorm), out: b.base(a.QLat), f: s.latent, n: int32(sh.QRank), eps: sh.RMSEps},
-		kv: kvArgs{slots: st.slots, slotStride: st.slotStride, ring: st.ring, step: s.step, raw: kvRaw, norm: b.vector(a.KVNorm), rope: s.ropes, kv: b.base(a.KV), d: int32(sh.HeadDim), ropeDim: int32(sh.RopeDim),
+		kv: kvArgs{slots: st.slots, slotStride: st.slotStride, ring: st.ring, step: s.step, raw: b.kvRaw(), norm: b.vector(a.KVNorm), rope: s.ropes, kv: b.base(a.KV), d: int32(sh.HeadDim), ropeDim: int32(sh.RopeDim),
 			rowBytes: int32(sh.KVRowBytes()), kind: b.ropeKind(a.Layer), eps: sh.RMSEps},
-	})
+	}
+}
+
+// latents norms the query latent, and brings the KV row to the cache.
+func (b *Backend) latents(a *backend.AttnQKVArgs) {
+	launch(b, kLatents, b.bound.rows, 2, 1, 256, 0, b.latentArgs(a))
 	b.made.latent = a.QLat.ID
-	b.keepRing(st, 0, sh.RawRing(), sh.KVRowBytes())
-	b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{b.base(a.Q)}, f: s.latent, x: b.base(a.QLat)})
+	b.keepRing(b.state(a.State, a.Layer), 0, b.sh.RawRing(), b.sh.KVRowBytes())
+}
+
+func (b *Backend) queries(a *backend.AttnQKVArgs) {
+	b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{b.base(a.Q)}, f: b.scr.latent, x: b.base(a.QLat)})
 	b.due.heads, b.due.layer, b.due.taken = a.Q, a.Layer, false // Attend norms and rotates them as it reads
 }
 

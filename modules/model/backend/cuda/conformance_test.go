@@ -17,7 +17,16 @@ import (
 //	DS4_CUDA=require       a machine that claims a card: its absence fails
 //	DS4_CUDA_LIBRARY=path  this libcuda: the stand-in of sim/ runs the kernels on the host
 func open(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
-	return cuda.New(sh, lim, cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY")})
+	return cuda.New(sh, lim, options())
+}
+
+// options are the backend's, of the environment: DS4_CUDA_JOIN lists the joined launches, all if it is not set.
+func options() cuda.Options {
+	join, set := os.LookupEnv("DS4_CUDA_JOIN")
+	if !set {
+		join = "ffn,post,front"
+	}
+	return cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY"), Join: strings.Split(join, ",")}
 }
 
 // needCard skips where there is no card.

@@ -13,14 +13,15 @@ import (
 
 // Options are the choices a caller has. The zero value takes the first card.
 type Options struct {
-	Device      int    // ordinal
-	Library     string // path of libcuda; "": where systems keep it
-	WeightBytes int64  // of the model's file, if known: New refuses what cannot fit before anything is allocated
-	NoGraphs    bool   // launch every step directly
-	Serial      bool   // wait after every operation, so that a fault of a kernel names it; slow
-	Loaders     int    // goroutines that copy weights into pinned memory; 0: one a core, at most 14
-	SharedBytes int    // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
-	Profile     bool   // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
+	Device      int      // ordinal
+	Library     string   // path of libcuda; "": where systems keep it
+	WeightBytes int64    // of the model's file, if known: New refuses what cannot fit before anything is allocated
+	NoGraphs    bool     // launch every step directly
+	Serial      bool     // wait after every operation, so that a fault of a kernel names it; slow
+	Loaders     int      // goroutines that copy weights into pinned memory; 0: one a core, at most 14
+	SharedBytes int      // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
+	Join        []string // joined launches of few rows: ffn, post, front; the bits are the same
+	Profile     bool     // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
 }
 
 // Backend implements backend.Backend.
@@ -34,8 +35,8 @@ type Backend struct {
 	module    driver.Module
 	fn        [kCount]driver.Function
 	stream    driver.Stream
-	dependent bool // launches may overlap: cards from 9.0 on
-	args      [256]byte
+	dependent bool       // launches may overlap: cards from 9.0 on
+	args      [1024]byte // of the largest kernel
 
 	bufs    []buffer
 	weights []weight
@@ -72,11 +73,16 @@ func (m *made) written(id int32) {
 
 // due is what operations left to the one that usually follows; it is launched on its own where that does not come.
 type due struct {
-	post  backend.HCPostArgs // for HCPre
-	sum   backend.Buf        // of the routed experts, for SharedExpert
-	heads backend.Buf        // queries neither normed nor rotated, for Attend
-	layer int32              // of heads
-	taken bool               // Attend read them
+	post    backend.HCPostArgs   // for HCPre
+	sum     backend.Buf          // of the routed experts, for SharedExpert
+	heads   backend.Buf          // queries neither normed nor rotated, for Attend
+	layer   int32                // of heads
+	taken   bool                 // Attend read them
+	experts backend.ExpertsArgs  // for SharedExpert
+	down    ffnDown              // for HCPost and HCPre
+	out     backend.AttnOutArgs  // its last product, the same
+	qkv     backend.AttnQKVArgs  // for Compress and IndexTopK
+	comp    backend.CompressArgs // for IndexTopK
 }
 
 type buffer struct {

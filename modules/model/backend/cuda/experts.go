@@ -14,7 +14,7 @@ func (b *Backend) Experts(a backend.ExpertsArgs) {
 
 // expertKernel is the kernel of a type: down or gate and up, for few pairs or many.
 func expertKernel(t gguf.Type, down, many bool) kernel {
-	i := slices.Index(expertTypes[:], t.String())
+	i := slices.Index(expertTypes[:], t)
 	return kExperts + kernel(4*i+2*int(flag(down))+int(flag(many)))
 }
 
@@ -26,7 +26,16 @@ func ints8(t gguf.Type, f formsArgs) (q, d addr) {
 	return f.q8k, f.q8kd
 }
 
+// experts waits, with few rows: the shared expert that usually follows does its work as well.
 func (b *Backend) experts(a backend.ExpertsArgs) {
+	if b.ffnWaits(&a) {
+		b.due.experts = a
+		return
+	}
+	b.expertsAlone(a)
+}
+
+func (b *Backend) expertsAlone(a backend.ExpertsArgs) {
 	s, sh, rows := &b.scr, &b.sh, b.bound.rows
 	d, f, k := sh.Embd, sh.ExpertDim, sh.ActiveExps
 	many := rows > fewTokens

@@ -8,7 +8,24 @@ func (b *Backend) HCPost(a backend.HCPostArgs) {
 }
 
 // hcPost waits: the HCPre that usually follows does its work as well.
-func (b *Backend) hcPost(a backend.HCPostArgs) { b.due.post = a }
+func (b *Backend) hcPost(a backend.HCPostArgs) {
+	if b.due.down.shared.Y != a.Y && b.due.out.Y != a.Y {
+		b.launchTail()
+	}
+	b.due.post = a
+}
+
+// tailWaits says whether a product waits for HCPost.
+func (b *Backend) tailWaits() bool { return b.due.down.shared.Y.ID != 0 || b.due.out.Y.ID != 0 }
+
+// launchTail launches a product that waits for HCPost, alone.
+func (b *Backend) launchTail() { b.launchTailWith(hcTail{}) }
+
+// launchTailWith launches it with HCPost and the next HCPre's mix in it.
+func (b *Backend) launchTailWith(t hcTail) {
+	b.launchOut(t)
+	b.launchDown(t)
+}
 
 // launchPost launches an HCPost that waits, alone.
 func (b *Backend) launchPost() {
@@ -16,6 +33,7 @@ func (b *Backend) launchPost() {
 	if a.HC.ID == 0 {
 		return
 	}
+	b.launchTail()
 	b.due.post = backend.HCPostArgs{}
 	b.steer(a)
 	launch(b, kHCPost, (b.sh.Embd+1023)/1024, b.bound.rows, 1, 256, 0, b.postArgs(a))

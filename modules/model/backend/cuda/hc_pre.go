@@ -25,11 +25,24 @@ func (b *Backend) fold(fn backend.Weight, hc backend.Buf, which int32, p hcPreAr
 	k := kHCMix
 	if post := b.due.post; post.HC == hc && post.HC.ID != 0 && post.Tap.ID == 0 && which == countRows {
 		b.due.post = backend.HCPostArgs{}
+		if b.tailWaits() && post.Steer.ID == 0 && m.f32 == 0 && b.joins("post") {
+			b.launchTailWith(hcTail{fn: m.fn, hc: m.hc, part: m.part, mix: b.base(post.Mix), n: m.n, d: m.d})
+			b.preRow(p, hc, which)
+			return
+		}
+		b.launchTail()
 		b.steer(post)
 		k, m.y, m.mix = kHCPostMix, b.base(post.Y), b.base(post.Mix)
 	}
+	b.launchTail()
 	b.launchPost()
 	launch(b, k, (d/32+3)/4, (n+7)/8, 1, 128, 0, m)
+	b.preRow(p, hc, which)
+}
+
+// preRow makes the row from the sums of its slices.
+func (b *Backend) preRow(p hcPreArgs, hc backend.Buf, which int32) {
+	d, n := b.sh.Embd, b.tokens(which)
 	p.step, p.part, p.hc, p.f = b.scr.step, b.scr.hcPart, b.base(hc), b.scr.x
 	p.d, p.rounds, p.which, p.eps, p.hcEps = int32(d), int32(b.sh.SinkhornRounds), which, b.sh.RMSEps, b.sh.HCEps
 	split := 1

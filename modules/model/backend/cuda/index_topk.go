@@ -9,17 +9,20 @@ func (b *Backend) IndexTopK(a backend.IndexTopKArgs) {
 
 func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 	s, sh, rows := &b.scr, &b.sh, b.bound.rows
-	sel := indexSelectArgs{step: s.step, scores: s.scores, sel: b.base(a.Sel), topk: int32(sh.TopK), rows: int32(rows), stride: int32(s.scoreStride),
-		ratio: int32(sh.Ratio[a.Layer])}
+	done, sel := b.launchFront(&a), b.selectArgs(&a)
 	if !b.indexed(b.step) {
-		launch(b, kIndexSelect, rows, 1, 1, 1024, 0, sel)
+		if !done {
+			launch(b, kIndexSelect, rows, 1, 1, 1024, 0, sel)
+		}
 		return
 	}
 	if b.made.latent != a.QLat.ID {
 		b.quantize(s.latent, b.base(a.QLat), sh.QRank, countRows, 1)
 		b.made.latent = a.QLat.ID
 	}
-	b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{s.indexQ}, f: s.latent, x: b.base(a.QLat)})
+	if !done {
+		b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{s.indexQ}, f: s.latent, x: b.base(a.QLat)})
+	}
 	b.matmul(product{w: [4]backend.Weight{a.Proj}, out: [4]addr{s.indexWeights}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
 	launch(b, kIndexQueries, rows, (sh.IndexHeads+7)/8, 1, 256, 0, indexQueryArgs{step: s.step, q: s.indexQ, rope: s.ropes, codes: s.indexCodes,
 		scale: s.indexScale, heads: int32(sh.IndexHeads), ropeDim: int32(sh.RopeDim), topk: int32(sh.TopK), ratio: int32(sh.Ratio[a.Layer])})
@@ -33,4 +36,9 @@ func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 		launch(b, kIndexScores, min(blocks, max(4, 4*b.dev.SMs/n)), n, 1, 256, 0, score)
 		launch(b, kIndexSelect, n, 1, 1, 1024, 0, sel)
 	}
+}
+
+func (b *Backend) selectArgs(a *backend.IndexTopKArgs) indexSelectArgs {
+	return indexSelectArgs{step: b.scr.step, scores: b.scr.scores, sel: b.base(a.Sel), topk: int32(b.sh.TopK), rows: int32(b.bound.rows),
+		stride: int32(b.scr.scoreStride), ratio: int32(b.sh.Ratio[a.Layer])}
 }

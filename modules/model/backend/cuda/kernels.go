@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model/backend/cuda/driver"
 )
 
@@ -51,6 +52,9 @@ const (
 	kTopMerge
 	kRepack
 	kMatmulQ8Few8
+	kMatmulQ8Few8Post
+	kFront
+	kQBOne
 	kMatmulQ8Few16
 	kMatmulQ8Few32
 	kMatmulF16Few8
@@ -58,24 +62,29 @@ const (
 	kMatmulQ8Many
 	kMatmulF16Many
 	kMatmulF32
-	kExperts // × type, gate_up or down, few or many
-	kCount   = kExperts + 16
+	kExperts                 // × type, gate_up or down, few or many
+	kFFN     = kExperts + 16 // × type, up or down, one or few
+	kCount   = kFFN + 16
 )
 
 // expertTypes are the types of kExperts, in the order of its numbers.
-var expertTypes = [4]string{"iq2_xxs", "q2_k", "q4_k", "mxfp4"}
+var expertTypes = [4]gguf.Type{gguf.TypeIQ2_XXS, gguf.TypeQ2_K, gguf.TypeQ4_K, gguf.TypeMXFP4}
 
 func kernelNames() [kCount]string {
 	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
 		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "attend_wide", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
-		"matmul_q8_0_few8", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
+		"matmul_q8_0_few8", "matmul_q8_0_few8_post", "front", "q_b_one", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
 		"matmul_q8_0_many", "matmul_f16_many", "matmul_f32"}
-	for i, t := range expertTypes {
+	for i, typ := range expertTypes {
+		t := typ.String()
 		for j, part := range []string{"gate_up", "down"} {
 			for k, class := range []string{"few", "many"} {
 				n[int(kExperts)+4*i+2*j+k] = "experts_" + part + "_" + t + "_" + class
 			}
+		}
+		for j, name := range []string{"ffn_up_" + t + "_one", "ffn_up_" + t + "_few", "ffn_down_" + t + "_one", "ffn_down_" + t + "_few"} {
+			n[int(kFFN)+4*i+j] = name
 		}
 	}
 	return n
@@ -107,12 +116,22 @@ func (b *Backend) loadKernels() error {
 // dynamicShared is the most dynamic shared memory that launches of a kernel ask for.
 func (b *Backend) dynamicShared(k kernel) int {
 	switch {
+	case k >= kFFN:
+		down, t := (k-kFFN)&2 != 0, expertTypes[(k-kFFN)/4]
+		if !b.ffnFits(t, down) {
+			return 0
+		} else if down {
+			return max(b.ffnDownRoom(t, false), b.ffnDownRoom(t, true))
+		}
+		return max(b.ffnUpRoom(false), b.ffnUpRoom(true))
 	case k >= kExperts:
 		return 2 * (sharedTile + 8*2368)
 	case k == kMatmulQ8Many:
 		return 2 * sharedTile
 	case k == kMatmulF16Many:
 		return sharedF16
+	case k == kQBOne:
+		return b.fewRoom() - qbStatic
 	case k >= kMatmulQ8Few8 && k <= kMatmulF16Few32:
 		return b.fewRoom()
 	case k == kTopParts:

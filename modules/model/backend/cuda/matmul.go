@@ -57,27 +57,35 @@ func (b *Backend) matmul(p product) {
 		if done[i] || p.w[i].ID == 0 {
 			continue
 		}
-		a := b.productArgs(&p, i)
-		rows, n := 0, 0
-		for j := i; j < len(p.w); j++ {
-			if p.w[j].ID == 0 || p.w[j].Type != p.w[i].Type || p.w[j].Cols != p.w[i].Cols {
-				continue
-			}
-			done[j] = true
-			w := b.weight(p.w[j])
-			a.w[n], a.out[n], a.m[n], a.stride[n] = w.base, p.out[j], int32(w.rows), int32(p.stride[j])
-			if p.stride[j] == 0 {
-				a.stride[n] = int32(w.rows)
-			}
-			if p.ape[j].ID != 0 {
-				a.ape[n] = b.weight(p.ape[j]).base
-				a.apeF32 = flag(p.ape[j].Type == gguf.TypeF32)
-			}
-			rows += (w.rows + 15) / 16
-			n++
-		}
+		a, rows := b.gather(&p, i, &done)
 		b.launchProduct(p.w[i].Type, a, rows, b.tokens(p.which)*int(a.perRow))
 	}
+}
+
+// gather makes the arguments of all matrices from the i-th on that are of its kind, marks them as done, and counts their tiles.
+func (b *Backend) gather(p *product, i int, done *[4]bool) (a matmulArgs, tiles int) {
+	a = b.productArgs(p, i)
+	n := 0
+	for j := i; j < len(p.w); j++ {
+		if p.w[j].ID == 0 || p.w[j].Type != p.w[i].Type || p.w[j].Cols != p.w[i].Cols {
+			continue
+		}
+		if done != nil {
+			done[j] = true
+		}
+		w := b.weight(p.w[j])
+		a.w[n], a.out[n], a.m[n], a.stride[n] = w.base, p.out[j], int32(w.rows), int32(p.stride[j])
+		if p.stride[j] == 0 {
+			a.stride[n] = int32(w.rows)
+		}
+		if p.ape[j].ID != 0 {
+			a.ape[n] = b.weight(p.ape[j]).base
+			a.apeF32 = flag(p.ape[j].Type == gguf.TypeF32)
+		}
+		tiles += (w.rows + 15) / 16
+		n++
+	}
+	return a, tiles
 }
 
 func (b *Backend) productArgs(p *product, i int) matmulArgs {
@@ -130,12 +138,25 @@ func (b *Backend) launchProduct(t gguf.Type, a matmulArgs, tiles, tokens int) {
 // fewRoom is what a block of "few" may take: it owns its multiprocessor.
 func (b *Backend) fewRoom() int { return b.dev.SharedBytes - 2048 }
 
+// stagedBytes is what tokens of k int8 activations take in a block.
+func stagedBytes(k, tokens int) int {
+	runs := (k + 255) / 256
+	return tokens * (runs*256 + 32 + 4*(runs*8+4))
+}
+
+// launchPost8 is a product of few rows that ends in HCPost and the next HCPre's mix.
+func (b *Backend) launchPost8(a matmulArgs, tokens int, tail hcTail) {
+	a.tiles = 2
+	shared := 2*((int(a.k)+255)/256*512+512) + tailBytes + stagedBytes(int(a.k), tokens)
+	launch(b, kMatmulQ8Few8Post, int(a.m[0])/32, 1, 1, 512, shared, matmulPostArgs{a, tail})
+}
+
 // launchFew gives every multiprocessor one block, as far as partial sums have room; groups is of eight tokens, staged the
 // tokens whose activations the block keeps.
 func (b *Backend) launchFew(k kernel, a matmulArgs, tiles, groups, staged int) {
-	runs, width, room := (int(a.k)+255)/256, int(a.k), b.fewRoom()
+	runs, room := (int(a.k)+255)/256, b.fewRoom()
 	each := runs*groups*512 + 512
-	room -= staged * ((width+255)/256*256 + 32 + 4*((width+255)/256*8+4))
+	room -= stagedBytes(int(a.k), staged)
 	unit := 1
 	if a.finish == finishQuantize || a.finish == finishGateQuantize {
 		unit = int(a.finish) * 2 // pairs of tiles make a block of 32; gated, of each matrix

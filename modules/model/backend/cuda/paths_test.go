@@ -36,6 +36,7 @@ func newStory(t *testing.T, m synth.Tiny, opt cuda.Options, look bool) *story {
 	}
 	lim := backend.Limits{CtxTokens: 1024, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 256, Outs: 8, Tops: 8}
 	opt.Library = cmp.Or(opt.Library, os.Getenv("DS4_CUDA_LIBRARY"))
+	opt.Join = options().Join
 	b, err := cuda.New(m.Shape, lim, opt)
 	if err != nil {
 		t.Fatal(err)

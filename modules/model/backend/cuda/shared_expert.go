@@ -1,6 +1,9 @@
 package cuda
 
-import "github.com/ds4-go/ds4/modules/model/backend"
+import (
+	"github.com/ds4-go/ds4/modules/gguf"
+	"github.com/ds4-go/ds4/modules/model/backend"
+)
 
 // SharedExpert: see backend.SharedExpertArgs.
 func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
@@ -8,6 +11,14 @@ func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
 }
 
 func (b *Backend) sharedExpert(a backend.SharedExpertArgs) {
+	if e := b.due.experts; e.Y.ID != 0 {
+		b.due.experts = backend.ExpertsArgs{}
+		if e.Y == a.Y && e.X == a.X && a.Gate.Type == gguf.TypeQ8_0 && a.Up.Type == gguf.TypeQ8_0 && a.Down.Type == gguf.TypeQ8_0 {
+			b.ffnUp(e, a)
+			return
+		}
+		b.expertsAlone(e)
+	}
 	s, f, few := &b.scr, b.sh.ExpertDim, b.bound.rows <= rowTokens
 	up := product{w: [4]backend.Weight{a.Gate, a.Up}, out: [4]addr{s.shGate, s.shUp}, f: b.formsX(a.X, countRows), x: b.base(a.X)}
 	if few {

@@ -94,7 +94,7 @@ func openSpeed(t *testing.T, quant string, ctx, chunk int, full bool) *speedRig 
 		sh.Layers, sh.Ratio = 7, sh.Ratio[:7]
 	}
 	lim := backend.Limits{CtxTokens: ctx, Seqs: 8, Slots: 8 + model.SpareSlots, Rows: chunk, Outs: 16, Tops: 16}
-	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY")}
+	opt := options()
 	if strings.Contains(os.Getenv("DS4_CUDA_SPEED"), "narrow") {
 		opt.SharedBytes = 160 << 10
 	}

@@ -152,7 +152,16 @@ func (b *Backend) perform(k op, layer int32, run func()) {
 	b.op = backend.OpError{Op: opNames[k], Layer: int(layer)}
 	if !b.stopped() {
 		b.rotations()
+		if k != opCompress && k != opIndexTopK {
+			b.launchFront(nil)
+		}
+		if k != opSharedExpert {
+			b.launchWaitingExperts()
+		}
 		if k != opHCPre && k != opHCHead {
+			if k != opHCPost {
+				b.launchTail()
+			}
 			b.launchPost()
 		}
 		if k != opSharedExpert {
@@ -179,6 +188,8 @@ func (b *Backend) rotations() {
 
 // settle launches what operations left to others.
 func (b *Backend) settle() {
+	b.launchFront(nil)
+	b.launchWaitingExperts()
 	b.launchPost()
 	b.launchSum()
 }

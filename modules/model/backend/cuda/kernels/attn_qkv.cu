@@ -1,4 +1,5 @@
 // AttnQKV: between its products, the norms, the rotation, and the KV row's way into the cache.
+#pragma once
 #include "quant.cuh"
 
 struct LatentArgs {

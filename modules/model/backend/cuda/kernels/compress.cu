@@ -1,5 +1,6 @@
 // Compress pools the compressor's inputs of a completed window into one cached row. Inputs (v and g, APE added) come from
 // the step's rows and, before the span, from the ring.
+#pragma once
 #include "index.cuh"
 
 struct EmitArgs {
@@ -80,26 +81,23 @@ DEV void finish_row(float* x, const float* norm, const EmitArgs& a, int pos, int
   sync_block();
 }
 
-// A block a row of the step: y = 0 keeps the row's inputs in the ring, y = 1 emits the row of attention, y = 2 the index row;
+// A piece of a row of the step, by 256 threads: 0 keeps the row's inputs in the ring, 1 emits the row of attention, 2 the index row;
 // most emit nothing.
-KERNEL(compress_emit, EmitArgs, 256) {
+DEV void emit_piece(const EmitArgs& a, int row, int piece) {
   SHARED float x[4096];
-  wait_previous();
-  allow_next();
-  if ((int)blockIdx.x >= a.step->rows) return;
-  if (blockIdx.y == 0) {
-    const u8* src = (const u8*)(a.in + (u64)blockIdx.x * a.st.comp_row);
-    u8* dst = ring_row(a.step, a.st.slots + a.base, a.st.slot_stride, a.st.comp_ring, 4 * a.st.comp_row, blockIdx.x);
+  if (piece == 0) {
+    const u8* src = (const u8*)(a.in + (u64)row * a.st.comp_row);
+    u8* dst = ring_row(a.step, a.st.slots + a.base, a.st.slot_stride, a.st.comp_ring, 4 * a.st.comp_row, row);
     for (int i = 16 * threadIdx.x; dst && i < 4 * a.st.comp_row; i += 4096) *(uint4*)(dst + i) = *(const uint4*)(src + i);
     return;
   }
-  Row r = rows_of(a.step)[blockIdx.x];
+  Row r = rows_of(a.step)[row];
   if ((r.pos + 1) % a.st.ratio != 0) return;
   Span sp = spans_of(a.step)[r.span];
   Window w = {a.in, (const float*)(a.st.slots + sp.slot * a.st.slot_stride + a.base), sp.pos, sp.row, a.st.comp_ring, a.st.comp_row};
   int c, first = r.pos + 1 - a.st.ratio;
   u8* page = page_of(a.st, sp.seq, r.pos / a.st.ratio, &c);
-  bool index = blockIdx.y == 2;
+  bool index = piece == 2;
   int n = index ? 128 : a.d, width = index ? a.index_width : a.width, off = index ? 2 * a.width : 0;
   for (int j = threadIdx.x; j < n; j += 256) x[j] = pool(w, r.pos, a.st.ratio, off, width, n, j);
   sync_block();
@@ -120,4 +118,10 @@ KERNEL(compress_emit, EmitArgs, 256) {
     if (lane_id() % 2 == 0) page[a.st.index_at + c * 64 + 16 * i + lane_id() / 2] = (u8)(code[i] | hi << 4);
     if (lane_id() == 0) page[a.st.index_exp_at + c * 4 + i] = (u8)(i8)e[i];
   }
+}
+
+KERNEL(compress_emit, EmitArgs, 256) { // (row, piece)
+  wait_previous();
+  allow_next();
+  if ((int)blockIdx.x < a.step->rows) emit_piece(a, blockIdx.x, blockIdx.y);
 }

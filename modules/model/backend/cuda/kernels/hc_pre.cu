@@ -1,10 +1,9 @@
 // HCPre folds the four residual streams into the single row that a sublayer reads, and norms it.
 //
-// hc_mix multiplies slices of the streams (32 columns of each) with the control matrix: a warp holds a slice of eight rows in
-// registers, scaled by a power of two of its own and split into f16 pairs, so that no stream is too large or too small.
+// hc_mix multiplies slices of the streams (32 columns of each) with the control matrix (hc.cuh): a warp holds one of eight rows.
 // hc_pre adds the slices in order and does everything that needs the whole row. hc_post_mix is HCPost before it, for the
 // streams of the same slice: what it writes, it mixes.
-#include "quant.cuh"
+#include "hc.cuh"
 
 struct HCMixArgs {
   const Step* step;
@@ -34,46 +33,6 @@ DEV void load_control(uint4 (&w)[4][2][2], const HCMixArgs& a, int slice) {
       }
 }
 
-// mix_slice: part is (slice, row, 32): n products, and the sum of squares in the last place.
-DEV void mix_slice(const HCMixArgs& a, const float (&x)[4][8], const uint4 (&w)[4][2][2], int slice, int count) {
-  int row = blockIdx.y * 8 + lane_id() / 4, t = lane_id() % 4;
-  float m = 0, squares = 0;
-  UNROLL for (int j = 0; j < 4; j++)
-    UNROLL for (int i = 0; i < 8; i++) {
-      m = max_f(m, abs_f(x[j][i]));
-      squares = fma_rn(x[j][i], x[j][i], squares);
-    }
-  m = max_f(m, shfl_xor_f(m, 1));
-  m = max_f(m, shfl_xor_f(m, 2));
-  squares += shfl_xor_f(squares, 1);
-  squares += shfl_xor_f(squares, 2);
-  int e = m > 1e-30f ? block_exponent(m) : 0;
-  float inv = pow2(-e), scale = pow2(e), c[2][4] = {};
-  UNROLL for (int j = 0; j < 4; j++) {
-    u32 hi[4], lo[4];
-    UNROLL for (int i = 0; i < 4; i++) {
-      float u = x[j][2 * i] * inv, v = x[j][2 * i + 1] * inv;
-      u16 h0 = float_half(u), h1 = float_half(v);
-      hi[i] = h0 | (u32)h1 << 16;
-      lo[i] = float_half(u - half_float(h0)) | (u32)float_half(v - half_float(h1)) << 16;
-    }
-    UNROLL for (int mt = 0; mt < 2; mt++) {
-      const uint4 &p = w[j][mt][0], &q = w[j][mt][1];
-      mma_f16(c[mt], p.x, q.x, p.y, q.y, hi[0], hi[1]);
-      mma_f16(c[mt], p.z, q.z, p.w, q.w, hi[2], hi[3]);
-      mma_f16(c[mt], p.x, q.x, p.y, q.y, lo[0], lo[1]);
-      mma_f16(c[mt], p.z, q.z, p.w, q.w, lo[2], lo[3]);
-    }
-  }
-  float s0 = shfl_f(scale, 8 * t), s1 = shfl_f(scale, 8 * t + 4); // of the columns 2t and 2t+1
-  UNROLL for (int mt = 0; mt < 2; mt++)
-    UNROLL for (int i = 0; i < 4; i++) {
-      int r = 16 * mt + lane_id() / 4 + 8 * (i / 2), col = blockIdx.y * 8 + 2 * t + (i & 1);
-      if (r < a.n && col < count) a.part[((u64)slice * count + col) * 32 + r] = c[mt][i] * (i & 1 ? s1 : s0);
-    }
-  if (t == 0 && row < count) a.part[((u64)slice * count + row) * 32 + 31] = squares;
-}
-
 KERNEL(hc_mix, HCMixArgs, 128) {
   int slice = blockIdx.x * 4 + warp_id();
   bool on = 32 * slice < a.d;
@@ -87,7 +46,7 @@ KERNEL(hc_mix, HCMixArgs, 128) {
   if (a.which == COUNT_OUTS) src = outs_of(a.step)[src];
   float x[4][8];
   UNROLL for (int j = 0; j < 4; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
-  mix_slice(a, x, w, slice, count);
+  mix_slice(a.part, a.n, x, [&](int j, int mt, int h) { return w[j][mt][h]; }, slice, blockIdx.y * 8, count);
 }
 
 KERNEL(hc_post_mix, HCMixArgs, 128) {
@@ -107,22 +66,14 @@ KERNEL(hc_post_mix, HCMixArgs, 128) {
   UNROLL for (int j = 0; j < 4; j++) load8(x[j], a.hc + (u64)src * 4 * a.d, slice_at(a.d, slice, j), 1 << 30);
   float y[8];
   load8(y, a.y + (u64)src * a.d, slice_at(a.d, slice, 0), 1 << 30);
-  UNROLL for (int i = 0; i < 8; i++) {
-    float in[4];
-    UNROLL for (int s = 0; s < 4; s++) in[s] = x[s][i];
-    UNROLL for (int t = 0; t < 4; t++) {
-      float v = y[i] * m[t];
-      UNROLL for (int s = 0; s < 4; s++) v += m[4 + 4 * s + t] * in[s];
-      x[t][i] = v;
-    }
-  }
+  post_slice(x, y, m);
   if (row < count)
     UNROLL for (int j = 0; j < 4; j++) {
       float* p = a.hc + (u64)row * 4 * a.d + slice_at(a.d, slice, j);
       *(float4*)p = {x[j][0], x[j][1], x[j][2], x[j][3]};
       *(float4*)(p + 4) = {x[j][4], x[j][5], x[j][6], x[j][7]};
     }
-  mix_slice(a, x, w, slice, count);
+  mix_slice(a.part, a.n, x, [&](int j, int mt, int h) { return w[j][mt][h]; }, slice, blockIdx.y * 8, count);
 }
 
 // sum_slices makes the controls m (n) of one row in shared memory: 16 warps add runs of slices, and the runs meet in order.

@@ -1,4 +1,5 @@
 // IndexTopK selects the compressed rows that a query attends to. Rows that see at most topk of them take them all.
+#pragma once
 #include "index.cuh"
 #include "tiles.cuh"
 
@@ -130,6 +131,9 @@ DEV int block_rank(bool p, int* all) {
   *all = sum;
   return before + popc(m & ((1u << lane_id()) - 1));
 }
+DEV void select_all(int* sel, int topk, int threads) {
+  for (int i = threadIdx.x; i < topk; i += threads) sel[i] = i;
+}
 KERNEL(index_select, IndexSelectArgs, 1024) {
   SHARED u32 hist[256];
   SHARED u32 chosen[2]; // digit, still wanted below it
@@ -139,7 +143,7 @@ KERNEL(index_select, IndexSelectArgs, 1024) {
   if (row >= a.step->rows || (int)blockIdx.x >= a.rows) return;
   int visible = (rows_of(a.step)[row].pos + 1) / a.ratio, *sel = a.sel + (u64)row * a.topk;
   if (visible <= a.topk) {
-    for (int i = threadIdx.x; i < a.topk; i += 1024) sel[i] = i;
+    select_all(sel, a.topk, 1024);
     return;
   }
   const float* s = a.scores + (u64)blockIdx.x * a.stride;

@@ -7,6 +7,8 @@
 #include "draft_join.cu"
 #include "embed.cu"
 #include "experts.cu"
+#include "ffn.cu"
+#include "front.cu"
 #include "hc_head.cu"
 #include "hc_post.cu"
 #include "hc_pre.cu"

@@ -2,6 +2,8 @@
 // bound by memory: a block owns a multiprocessor, its 16 warps stream tiles of their own, and sums meet in shared memory in
 // ascending order of input. "many" keeps the activations of 64 tokens in shared memory and lets a warp run through the inputs
 // of its 16 rows. Both add tiles in the same order, so a token's bits do not depend on which of them ran.
+#pragma once
+#include "hc.cuh"
 #include "tiles.cuh"
 
 // Up to four matrices that read the same activations, side by side.
@@ -102,27 +104,37 @@ DEV void reduce_quantize(const MatmulArgs& a, float* part, int runs, int tokens)
 }
 
 // locate finds tile i of this block: its matrix and its number there; gated blocks take the same rows of both matrices.
-DEV int locate(const MatmulArgs& a, int i, int* tile) {
+DEV int locate(const MatmulArgs& a, int block, int i, int* tile) {
   if (a.finish == GATE_QUANTIZE) {
     int half = a.tiles / 2;
-    *tile = blockIdx.x * half + i % half;
+    *tile = block * half + i % half;
     return *tile < tiles_of(a.m[0]) ? i / half : -1;
   }
-  *tile = blockIdx.x * a.tiles + i;
+  *tile = block * a.tiles + i;
   return place(a, tile);
 }
 
-template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
+// With a tail the block's two tiles are a slice of the streams, and it goes on to HCPost.
+// Some other source may stage the activations.
+struct StageRows {
+  DEVM void operator()(u8* room, const MatmulArgs& a, int k0, int tokens) const { stage_rows<512>(room, a.q, a.d, a.cols, k0, a.k, tokens); }
+};
+template <class W, int NT, class STAGE = StageRows> DEV void matmul_few(const MatmulArgs& a, const HCTail& tail, int block, STAGE stage = {}) {
   float* part = (float*)dynamic_shared;
-  int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
+  int runs = (a.k + 255) / 256, first = block * a.tiles, units = a.tiles * runs, lane = lane_id();
+  u8* room = (u8*)(part + a.tiles * runs * NT * 128 + a.tiles * 128);
   W w[2]; // in turns: a tile is on its way while another is used, and never copied
   auto fetch = [&](W& f, int u) {
-    int t, which = u < units ? locate(a, u / runs, &t) : -1;
+    int t, which = u < units ? locate(a, block, u / runs, &t) : -1;
     if (which >= 0) f.load(a.w[which] + ((u64)t * runs + u % runs) * W::BYTES, lane, FromGlobal());
     return which >= 0;
   };
   bool on[2] = {fetch(w[0], warp_id()), fetch(w[1], warp_id() + 16)};
-  int t0, which0 = locate(a, 0, &t0), k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k; // a block's tiles lie in one group
+  int t0, which0 = locate(a, block, 0, &t0), k0 = which0 < 0 ? 0 : 16 * t0 / a.group * a.k; // a block's tiles lie in one group
+  if (NT == 1 && tail.fn) {
+    tail_load<512>(room, tail, block, a.step->rows);
+    room += TAIL_BYTES;
+  }
   wait_previous();
   allow_next();
   int tokens = count_of(a.step, a.which) * a.per_row;
@@ -130,8 +142,7 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
   GlobalB<NT> g;
   RowsB b;
   if (NT == 1) {
-    u8* room = (u8*)(part + a.tiles * runs * 128 + a.tiles * 128);
-    stage_rows<512>(room, a.q, a.d, a.cols, k0, a.k, tokens);
+    stage(room, a, k0, tokens);
     b.prepare(room, a.k, tokens);
     sync_block();
   } else {
@@ -160,13 +171,30 @@ template <class W, int NT> DEV void matmul_few(const MatmulArgs& a) {
     use(w[1], u + 16, on[1]);
     on[1] = fetch(w[1], u + 48);
   }
+  if (NT == 1 && tail.fn) copies_wait<0>();
   sync_block();
+  if (NT == 1 && tail.fn) {
+    float* y = part + a.tiles * runs * 128; // (token, row)
+    for (int o = threadIdx.x; o < 256; o += 512) {
+      int tile = o / 128, i = o / 32 % 4, token = 2 * (lane % 4) + (i & 1), row = 16 * tile + lane / 4 + 8 * (i / 2);
+      if (token >= tokens) continue;
+      float v = sum_part<1>(part, tile, runs, o % 128);
+      y[token * 32 + row] = v;
+      a.out[0][(u64)token * a.stride[0] + 16 * first + row] = v;
+    }
+    sync_block();
+    if (warp_id() == 0) tail_finish(room - TAIL_BYTES, tail, y, block, tokens);
+    return;
+  }
   if (NT == 1 && (a.finish == QUANTIZE || a.finish == GATE_QUANTIZE)) reduce_quantize(a, part, runs, tokens);
   else reduce<NT>(a, part, first, runs, tokens);
 }
-KERNEL(matmul_q8_0_few8, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 1>(a); }
-KERNEL(matmul_q8_0_few16, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 2>(a); }
-KERNEL(matmul_q8_0_few32, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 4>(a); }
+KERNEL(matmul_q8_0_few8, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 1>(a, {}, blockIdx.x); }
+struct MatmulPostArgs { MatmulArgs m; HCTail tail; };
+static_assert(sizeof(MatmulPostArgs) == 288, "mirrored in args.go");
+KERNEL(matmul_q8_0_few8_post, MatmulPostArgs, 512, 1) { matmul_few<TileQ8_0, 1>(a.m, a.tail, blockIdx.x); }
+KERNEL(matmul_q8_0_few16, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 2>(a, {}, blockIdx.x); }
+KERNEL(matmul_q8_0_few32, MatmulArgs, 512, 1) { matmul_few<TileQ8_0, 4>(a, {}, blockIdx.x); }
 
 const int MANY = 8; // token groups of a block
 template <class W> DEV void matmul_many(const MatmulArgs& a) {
@@ -240,9 +268,14 @@ struct HalfTileF16 {
   }
 };
 
-template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
+// Some other source may make the activations, in shared memory: stage says where they are.
+struct NoStage {
+  DEVM void operator()(u8*, const u16*&, const u16*&) const {}
+};
+template <int NT, class STAGE = NoStage> DEV void matmul_f16_few(const MatmulArgs& a, int block, STAGE stage = {}) {
   float* part = (float*)dynamic_shared;
-  int runs = (a.k + 255) / 256, first = blockIdx.x * a.tiles, units = a.tiles * runs, lane = lane_id();
+  const u16 *x_hi = a.hi, *x_lo = a.lo;
+  int runs = (a.k + 255) / 256, first = block * a.tiles, units = a.tiles * runs, lane = lane_id();
   HalfTileF16 w[2]; // the halves of a tile in turns
   auto fetch = [&](HalfTileF16& f, int u, int half) {
     int t = first + u / runs, which = u < units ? place(a, &t) : -1;
@@ -255,6 +288,7 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   allow_next();
   int tokens = count_of(a.step, a.which) * a.per_row;
   if (tokens == 0) return;
+  stage((u8*)(part + units * NT * 128), x_hi, x_lo);
   auto use = [&](const HalfTileF16& f, float (&out)[NT][4], int u, int half) {
     UNROLL for (int nt = 0; nt < NT; nt++)
       if (nt == 0 || 8 * nt < tokens) {
@@ -263,8 +297,8 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
         uint4 hi[4], lo[4];
         UNROLL for (int j = 0; j < 4; j++) {
           int k = min_i(at + 32 * j, a.k - 32);
-          hi[j] = *(const uint4*)(a.hi + row + k);
-          lo[j] = *(const uint4*)(a.lo + row + k);
+          hi[j] = *(const uint4*)(x_hi + row + k);
+          lo[j] = *(const uint4*)(x_lo + row + k);
         }
         UNROLL for (int j = 0; j < 4; j++) {
           mma_f16(out[nt], f.w[j][0].x, f.w[j][1].x, f.w[j][0].y, f.w[j][1].y, hi[j].x, hi[j].y);
@@ -288,8 +322,8 @@ template <int NT> DEV void matmul_f16_few(const MatmulArgs& a) {
   sync_block();
   reduce<NT>(a, part, first, runs, tokens);
 }
-KERNEL(matmul_f16_few8, MatmulArgs, 512, 1) { matmul_f16_few<1>(a); }
-KERNEL(matmul_f16_few32, MatmulArgs, 512, 1) { matmul_f16_few<4>(a); }
+KERNEL(matmul_f16_few8, MatmulArgs, 512, 1) { matmul_f16_few<1>(a, blockIdx.x); }
+KERNEL(matmul_f16_few32, MatmulArgs, 512, 1) { matmul_f16_few<4>(a, blockIdx.x); }
 
 const int F16_STRIDE = 576; // bytes between tokens: 256 halves, and reads of 16 bytes that meet no bank twice
 KERNEL(matmul_f16_many, MatmulArgs, 256, 2) {

@@ -50,6 +50,25 @@ template <int NT, class B> DEV void blocks8(float (&out)[NT][4], const B& b, con
     }
 }
 
+// OneB is the view of a single token, whose rows of a tile's sums are the column that lanes 4g hold. p and d are of the tile,
+// p of this lane: plus 8t.
+struct OneB {
+  const i8* p;
+  const float* d;
+  DEVM bool has(int) const { return true; }
+  DEVM void values(int, uint2 (&x)[8]) const {
+    UNROLL for (int j = 0; j < 8; j++) x[j] = *(const uint2*)(p + 32 * j);
+  }
+  DEVM float2 scale8(int, int j) const { return {d[j], d[j]}; }
+  DEVM float2 scale256(int) const { return {d[0], d[0]}; }
+  DEVM uint2 block() const { return *(const uint2*)(p + 32 * (lane_id() / 4)); } // of block g: only(j, …) leaves it in column j alone
+  static DEVM u32 only(int j, u32 v) { return lane_id() / 4 == j ? v : 0; }
+  static DEVM int sum4(int v) { // over the columns
+    v += (int)shfl_xor((u32)v, 1);
+    return v + (int)shfl_xor((u32)v, 2);
+  }
+};
+
 DEV u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 DEV u32 byte_of(u32 lo, u32 hi, int i) { return (i < 4 ? lo : hi) >> (8 * (i % 4)) & 255; } // byte i of eight
 
@@ -66,7 +85,7 @@ template <int BYTES> DEV void copy_tile(u8* dst, const u8* src) { // by a warp
 // Q8_0: [block of 32: 8][lane: 32] 16 bytes of values, then [g: 8][block: 8] scale pairs (f16, rows g and g+8).
 struct TileQ8_0 {
   static const int TYPE = T_Q8_0, BYTES = 4352;
-  static const bool K256 = false, TABLE = false;
+  static const bool K256 = false, TABLE = false, ONE = false;
   uint4 q[8], s[2];
   template <class L> DEVM void load(const u8* p, int lane, L load16) {
     UNROLL for (int j = 0; j < 8; j++) q[j] = load16(p + 512 * j + 16 * lane);
@@ -90,7 +109,7 @@ struct TileQ8_0 {
 // then [g: 8] exponents of 8 blocks of row g, of row g+8.
 struct TileMXFP4 {
   static const int TYPE = T_MXFP4, BYTES = 2176;
-  static const bool K256 = false, TABLE = false;
+  static const bool K256 = false, TABLE = false, ONE = false;
   uint4 q[4], e;
   template <class L> DEVM void load(const u8* p, int lane, L load16) {
     UNROLL for (int j = 0; j < 4; j++) q[j] = load16(p + 512 * j + 16 * lane);
@@ -135,7 +154,7 @@ DEV void finish256(float (&out)[4], const int (&s)[4], const int (&m)[4], uint2 
 // is spelled out.
 struct TileIQ2_XXS {
   static const int TYPE = T_IQ2_XXS, BYTES = 1120;
-  static const bool K256 = true, TABLE = true;
+  static const bool K256 = true, TABLE = true, ONE = true;
   uint4 idx, sign;
   uint2 scale;
   u32 d;
@@ -178,6 +197,24 @@ struct TileIQ2_XXS {
         finish256(out[nt], sum, d0, d1, b.scale256(nt));
       }
   }
+  // One token: each block has a column of the product to itself, so one chain of products keeps the eight sums apart.
+  DEVM void dot_one(float (&out)[2], const OneB& b, const u32* table) const {
+    const u32* mine = table + lane_id();
+    int c[4] = {}, t = lane_id() % 4;
+    uint2 x = b.block();
+    UNROLL for (int j = 0; j < 8; j++) {
+      u32 a[4];
+      decode(mine[32 * byte_of(idx.x, idx.y, j)], (j < 4 ? sign.x : sign.y) >> (j % 4), &a[0], &a[2]);
+      decode(mine[32 * byte_of(idx.z, idx.w, j)], (j < 4 ? sign.z : sign.w) >> (j % 4), &a[1], &a[3]);
+      mma_s8(c, a[0], a[1], a[2], a[3], OneB::only(j, x.x), OneB::only(j, x.y));
+    }
+    u32 s0 = scale.x >> (8 * t), s1 = scale.y >> (8 * t); // of blocks 2t, 2t+1
+    int r0 = OneB::sum4((2 * (int)(s0 & 15) + 1) * c[0] + (2 * (int)(s0 >> 4 & 15) + 1) * c[1]);
+    int r1 = OneB::sum4((2 * (int)(s1 & 15) + 1) * c[2] + (2 * (int)(s1 >> 4 & 15) + 1) * c[3]);
+    float d0 = 0.125f * half_float((u16)d), d1 = 0.125f * half_float((u16)(d >> 16)), xs = b.scale256(0).x;
+    out[0] += d0 * xs * (float)r0;
+    out[1] += d1 * xs * (float)r1;
+  }
 };
 
 // Q2_K: [2][lane: 32] 16 bytes of codes of row g, of row g+8: quad q of the lane's 16 quads is bits 2(q%4) of the bytes of
@@ -185,7 +222,7 @@ struct TileIQ2_XXS {
 // Codes times 4-bit scales fit int8, so a tile is one chain of products.
 struct TileQ2_K {
   static const int TYPE = T_Q2_K, BYTES = 1344;
-  static const bool K256 = true, TABLE = false;
+  static const bool K256 = true, TABLE = false, ONE = false;
   uint4 q[2], s;
   uint2 d;
   template <class L> DEVM void load(const u8* p, int lane, L load16) {
@@ -224,7 +261,7 @@ struct TileQ2_K {
 // scales of row g, of g+8, 8 mins of row g, of g+8 (bytes); [g: 8] d, dmin pairs.
 struct TileQ4_K {
   static const int TYPE = T_Q4_K, BYTES = 2368;
-  static const bool K256 = true, TABLE = false;
+  static const bool K256 = true, TABLE = false, ONE = true;
   uint4 q[4], s, m;
   uint2 d;
   template <class L> DEVM void load(const u8* p, int lane, L load16) {
@@ -264,7 +301,36 @@ struct TileQ4_K {
         finish256(out[nt], sum, mins, d, b.scale256(nt));
       }
   }
+  DEVM void dot_one(float (&out)[2], const OneB& b, const u32*) const {
+    int c[4] = {}, n[4] = {}, t = lane_id() % 4;
+    uint2 x = b.block();
+    UNROLL for (int j = 0; j < 8; j++) {
+      u32 w0 = word(q[j / 4], j % 4), w1 = word(q[2 + j / 4], j % 4), x0 = OneB::only(j, x.x), x1 = OneB::only(j, x.y);
+      mma_s8(c, w0 & 0x0f0f0f0f, w1 & 0x0f0f0f0f, w0 >> 4 & 0x0f0f0f0f, w1 >> 4 & 0x0f0f0f0f, x0, x1);
+      mma_s8(n, 0x01010101, 0x01010101, 0x01010101, 0x01010101, x0, x1); // sums of the activations
+    }
+    auto two = [&](u32 lo, u32 hi) { return (t < 2 ? lo : hi) >> (16 * (t & 1)); }; // of blocks 2t, 2t+1
+    u32 s0 = two(s.x, s.y), s1 = two(s.z, s.w), m0 = two(m.x, m.y), m1 = two(m.z, m.w);
+    int r[4] = {OneB::sum4((int)(s0 & 255) * c[0] + (int)(s0 >> 8 & 255) * c[1]), 0, OneB::sum4((int)(s1 & 255) * c[2] + (int)(s1 >> 8 & 255) * c[3]), 0};
+    int k[4] = {OneB::sum4((int)(m0 & 255) * n[0] + (int)(m0 >> 8 & 255) * n[1]), 0, OneB::sum4((int)(m1 & 255) * n[2] + (int)(m1 >> 8 & 255) * n[3]), 0};
+    float o[4] = {out[0], 0, out[1], 0};
+    finish256(o, r, k, d, b.scale256(0));
+    out[0] = o[0];
+    out[1] = o[2];
+  }
 };
+
+// dot_one adds the sums of one token, rows g and g+8, in lanes 4g: with the tile's own way for one token, if it has one.
+template <class W> DEV void dot_one(float (&out)[2], const W& w, const OneB& b, const u32* table) {
+  if constexpr (W::ONE) {
+    w.dot_one(out, b, table);
+  } else {
+    float v[1][4] = {{out[0], 0, out[1], 0}};
+    w.dot(v, b, table);
+    out[0] = v[0][0];
+    out[1] = v[0][2];
+  }
+}
 
 // Activations in global memory, for few tokens. Tokens past the count repeat the last one: nobody takes their results.
 template <int NT> struct GlobalB {

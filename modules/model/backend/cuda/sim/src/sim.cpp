@@ -62,6 +62,7 @@ static void start() {
   body(body_args);
   fibers[current].done = true;
   if (--alive == 0) { void* dead; sim_switch(&dead, home); }
+  if (block_arrived == alive) { block_arrived = 0; block_gen++; } // those that ended no longer count
   int me = current, n = (int)fibers.size();
   for (int i = 1; i < n; i++)
     if (int j = (me + i) % n; !fibers[j].done) { void* dead; resume(j, &dead); }
@@ -82,7 +83,7 @@ const u8* rendezvous(const void* mine, int bytes) {
 }
 void barrier() {
   int gen = block_gen;
-  if (++block_arrived == (int)fibers.size()) { block_arrived = 0; block_gen++; }
+  if (++block_arrived == alive) { block_arrived = 0; block_gen++; }
   long spins = 0;
   while (block_gen == gen) {
     if (++spins > 10000000) { fprintf(stderr, "sim: a thread never arrived at a block barrier\n"); abort(); }
