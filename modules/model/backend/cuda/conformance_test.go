@@ -20,13 +20,17 @@ func open(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
 	return cuda.New(sh, lim, options())
 }
 
-// options are the backend's, of the environment: DS4_CUDA_JOIN lists the joined launches, all if it is not set.
+// options are the backend's, of the environment: DS4_CUDA_JOIN lists the joined launches, none if it is empty; not set, it leaves
+// the default.
 func options() cuda.Options {
-	join, set := os.LookupEnv("DS4_CUDA_JOIN")
-	if !set {
-		join = "ffn,post,front"
+	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY")}
+	if join, set := os.LookupEnv("DS4_CUDA_JOIN"); set {
+		opt.Join = strings.FieldsFunc(join, func(r rune) bool { return r == ',' })
+		if opt.Join == nil {
+			opt.Join = []string{}
+		}
 	}
-	return cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY"), Join: strings.Split(join, ",")}
+	return opt
 }
 
 // needCard skips where there is no card.
@@ -51,7 +55,42 @@ func simulated() bool { return os.Getenv("DS4_CUDA_LIBRARY") != "" }
 // TestConformance: attention rounds queries and weights to f16, everything else is the oracle's arithmetic.
 func TestConformance(t *testing.T) {
 	needCard(t)
-	c := backendtest.Config{
+	c := conformance()
+	if simulated() {
+		c.Rows = []int{1, 2, 17, 33, 70}
+		if os.Getenv("DS4_CUDA_ALL") != "" {
+			c.Rows = nil
+		}
+	}
+	c.Report = func(model, op, output string, rows int, worst float64) {
+		t.Logf("%-8s %-14s %-8s rows %3d: %.2g", model, op, output, rows, worst)
+	}
+	if v := os.Getenv("DS4_CUDA_MODELS"); v != "" {
+		for _, m := range []synth.Tiny{synth.T1(), synth.T1Q4(), synth.T1MXFP4(), synth.T2()} {
+			if strings.Contains(v, m.Name) {
+				c.Models = append(c.Models, m)
+			}
+		}
+	}
+	backendtest.Run(t, c)
+}
+
+// TestConformanceJoined: operations that may leave work to the next one, with every join on and nobody following.
+func TestConformanceJoined(t *testing.T) {
+	needCard(t)
+	c := conformance()
+	c.New = func(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
+		opt := options()
+		opt.Join = cuda.Joins()
+		return cuda.New(sh, lim, opt)
+	}
+	c.Models, c.Rows = []synth.Tiny{synth.T1()}, []int{1, 2, 8, 9}
+	c.Ops = []string{"hc_pre", "attn_qkv", "compress", "index_topk", "attend", "attn_out", "hc_post", "experts", "shared_expert", "hc_head"}
+	backendtest.Run(t, c)
+}
+
+func conformance() backendtest.Config {
+	return backendtest.Config{
 		New: open,
 		Bound: func(op string, _ int) float64 {
 			switch op {
@@ -62,22 +101,5 @@ func TestConformance(t *testing.T) {
 			}
 			return 0
 		},
-		Report: func(model, op, output string, rows int, worst float64) {
-			t.Logf("%-8s %-14s %-8s rows %3d: %.2g", model, op, output, rows, worst)
-		},
 	}
-	if simulated() {
-		c.Rows = []int{1, 2, 17, 33, 70}
-		if os.Getenv("DS4_CUDA_ALL") != "" {
-			c.Rows = nil
-		}
-	}
-	if v := os.Getenv("DS4_CUDA_MODELS"); v != "" {
-		for _, m := range []synth.Tiny{synth.T1(), synth.T1Q4(), synth.T1MXFP4(), synth.T2()} {
-			if strings.Contains(v, m.Name) {
-				c.Models = append(c.Models, m)
-			}
-		}
-	}
-	backendtest.Run(t, c)
 }

@@ -67,7 +67,7 @@ func (b *Backend) ffnWaits(a *backend.ExpertsArgs) bool {
 		b.ffnFits(a.Gate.Type, false) && b.ffnFits(a.Down.Type, true)
 }
 
-// launchExperts runs experts that wait, alone.
+// launchWaitingExperts runs experts that wait, alone.
 func (b *Backend) launchWaitingExperts() {
 	a := b.due.experts
 	if a.Y.ID != 0 {

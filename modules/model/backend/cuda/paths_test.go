@@ -18,9 +18,12 @@ type looking struct{ *cuda.Backend }
 
 func (l looking) look(u backend.Buf) { l.Read(make([]byte, 4), u, 0, nil) }
 
-func (l looking) HCPost(a backend.HCPostArgs)   { l.Backend.HCPost(a); l.look(a.HC) }
-func (l looking) Experts(a backend.ExpertsArgs) { l.Backend.Experts(a); l.look(a.Y) }
-func (l looking) AttnQKV(a backend.AttnQKVArgs) { l.Backend.AttnQKV(a); l.look(a.Q) }
+func (l looking) AttnQKV(a backend.AttnQKVArgs)           { l.Backend.AttnQKV(a); l.look(a.Q) }
+func (l looking) Compress(a backend.CompressArgs)         { l.Backend.Compress(a); l.look(a.X) }
+func (l looking) AttnOut(a backend.AttnOutArgs)           { l.Backend.AttnOut(a); l.look(a.Y) }
+func (l looking) HCPost(a backend.HCPostArgs)             { l.Backend.HCPost(a); l.look(a.HC) }
+func (l looking) Experts(a backend.ExpertsArgs)           { l.Backend.Experts(a); l.look(a.Y) }
+func (l looking) SharedExpert(a backend.SharedExpertArgs) { l.Backend.SharedExpert(a); l.look(a.Y) }
 
 // story is an engine on one kind of backend.
 type story struct {
@@ -36,7 +39,9 @@ func newStory(t *testing.T, m synth.Tiny, opt cuda.Options, look bool) *story {
 	}
 	lim := backend.Limits{CtxTokens: 1024, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 256, Outs: 8, Tops: 8}
 	opt.Library = cmp.Or(opt.Library, os.Getenv("DS4_CUDA_LIBRARY"))
-	opt.Join = options().Join
+	if opt.Join == nil {
+		opt.Join = options().Join
+	}
 	b, err := cuda.New(m.Shape, lim, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -142,9 +147,19 @@ func TestPaths(t *testing.T) {
 		same(t, s.tell(s.seq(), prompt, 150, steps))
 	})
 	t.Run("alone", func(t *testing.T) {
-		s := newStory(t, m, cuda.Options{}, true)
+		s := newStory(t, m, cuda.Options{Join: cuda.Joins()}, true)
 		same(t, s.tell(s.seq(), prompt, 150, steps))
 	})
+	for name, join := range map[string][]string{"joined": cuda.Joins(), "plain": {}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, m, cuda.Options{Join: join}, false)
+			q, other := s.seq(), s.seq()
+			got := s.tell(q, prompt, 150, steps-1)
+			last := got[len(got)-1]
+			next := int32(slices.Index(last, slices.Max(last)))
+			same(t, append(got, s.run([]*model.Seq{other, q}, [][]int32{{7}, {next}})[1])) // two rows
+		})
+	}
 	t.Run("restored", func(t *testing.T) {
 		q := base.seq()
 		base.tell(q, prompt[:long-1], long-1, 0)

@@ -172,7 +172,9 @@ func (b *Backend) perform(k op, layer int32, run func()) {
 		}
 		b.prof.mark(b, k)
 		run()
-		if b.opt.Serial && b.err == nil {
+		if b.opt.Serial && b.err == nil { // nothing is left to operations that follow: a fault is this one's
+			b.settle()
+			b.launchHeads()
 			b.check(b.d.Sync(b.stream))
 		}
 	}
@@ -190,6 +192,7 @@ func (b *Backend) rotations() {
 func (b *Backend) settle() {
 	b.launchFront(nil)
 	b.launchWaitingExperts()
+	b.launchTail()
 	b.launchPost()
 	b.launchSum()
 }
