@@ -7,6 +7,9 @@ func (b *Backend) IndexTopK(a backend.IndexTopKArgs) {
 	do(b, opIndexTopK, a.Layer, func(c *calls) *[]backend.IndexTopKArgs { return &c.indexTopK }, a, (*Backend).indexTopK)
 }
 
+// indexTokens are the tokens of a block of index_scores_many.
+const indexTokens = 12
+
 func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 	s, sh, rows := &b.scr, &b.sh, b.bound.rows
 	done, sel := b.launchFront(&a), b.selectArgs(&a)
@@ -29,11 +32,15 @@ func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 	score := indexScoreArgs{step: s.step, codes: s.indexCodes, scale: s.indexScale, weights: s.indexWeights, scores: s.scores,
 		st: b.state(a.State, a.Layer), heads: int32(sh.IndexHeads), topk: int32(sh.TopK), stride: int32(s.scoreStride),
 		weightScale: rsqrt(sh.IndexHeads * backend.IndexDim)}
-	blocks := (s.scoreStride + 63) / 64
 	for first := 0; first < rows; first += s.scoreRows {
 		n := min(s.scoreRows, rows-first)
 		score.first, score.rows, sel.first, sel.rows = int32(first), int32(n), int32(first), int32(n)
-		launch(b, kIndexScores, min(blocks, max(4, 4*b.dev.SMs/n)), n, 1, 256, 0, score)
+		if rows > fewTokens { // a batch of fewer is of many sequences, which share no cached rows
+			groups := (n + indexTokens - 1) / indexTokens
+			launch(b, kIndexScoresMany, min((s.scoreStride+95)/96, max(1, 4*b.dev.SMs/groups)), groups, 1, 32*indexTokens, 0, score)
+		} else {
+			launch(b, kIndexScores, min((s.scoreStride+63)/64, max(4, 4*b.dev.SMs/n)), n, 1, 256, 0, score)
+		}
 		launch(b, kIndexSelect, n, 1, 1, 1024, 0, sel)
 	}
 }

@@ -36,6 +36,7 @@ const (
 	kCompressEmit
 	kIndexQueries
 	kIndexScores
+	kIndexScoresMany
 	kIndexSelect
 	kAttendTiles
 	kAttendMerge
@@ -72,7 +73,7 @@ var expertTypes = [4]gguf.Type{gguf.TypeIQ2_XXS, gguf.TypeQ2_K, gguf.TypeQ4_K, g
 
 func kernelNames() [kCount]string {
 	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
-		"compress_emit", "index_queries", "index_scores", "index_select", "attend_tiles", "attend_merge", "attend_rows", "attend_wide", "route", "route_few",
+		"compress_emit", "index_queries", "index_scores", "index_scores_many", "index_select", "attend_tiles", "attend_merge", "attend_rows", "attend_wide", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
 		"matmul_q8_0_few8", "matmul_q8_0_few8_post", "front", "q_b_one", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
 		"matmul_q8_0_many", "matmul_f16_many", "matmul_f32"}

@@ -90,6 +90,10 @@ DEV void mma_s8_zero(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1
   for (int i = 0; i < 4; i++) c[i] = 0;
   mma_s8(c, a0, a1, a2, a3, b0, b1);
 }
+DEV void mma_s8_from(int (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1, int from) {
+  for (int i = 0; i < 4; i++) c[i] = from;
+  mma_s8(c, a0, a1, a2, a3, b0, b1);
+}
 DEV float pair_dot(u32 a, u32 b) {
   return half_float((u16)a) * half_float((u16)b) + half_float((u16)(a >> 16)) * half_float((u16)(b >> 16));
 }
