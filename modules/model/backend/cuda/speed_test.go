@@ -48,6 +48,9 @@ func TestSpeed(t *testing.T) {
 		quant = "q4"
 	}
 	r := openSpeed(t, quant, ctx, chunk, !has("small"))
+	if has("batch") { // before the long contexts, which take the time
+		r.batch(t, quant, chunk)
+	}
 	q := r.seq(t)
 	for _, stop := range []struct {
 		name   string
@@ -59,24 +62,28 @@ func TestSpeed(t *testing.T) {
 		rate := r.prefill(t, q, stop.tokens, chunk)
 		fmt.Printf("speed %s prefill to %-5s %8.0f t/s\n", quant, stop.name, rate)
 		fmt.Printf("speed %s decode at  %-5s %8.1f t/s\n", quant, stop.name, r.decode(t, []*model.Seq{q}, 64))
-		if has("profile") && q.Len()+6*chunk < ctx {
-			r.profile(t, q, chunk)
-		}
+	}
+	if has("profile") { // at the longest context
+		r.profile(t, q, chunk)
 	}
 	q.Free()
-	if has("batch") {
-		var all []*model.Seq
-		for range 8 {
-			s := r.seq(t)
-			r.prefill(t, s, 2048, chunk)
-			all = append(all, s)
-		}
-		for _, n := range []int{1, 2, 4, 8} {
-			fmt.Printf("speed %s decode %d sequences at 2k %8.1f t/s in all\n", quant, n, r.decode(t, all[:n], 48))
-		}
-	}
 	for _, u := range r.b.Memory().Uses {
 		fmt.Printf("speed memory %-14s %8.3f GiB\n", u.Name, float64(u.Bytes)/(1<<30))
+	}
+}
+
+// batch decodes up to eight sequences together.
+func (r *speedRig) batch(t *testing.T, quant string, chunk int) {
+	t.Helper()
+	var all []*model.Seq
+	for range 8 {
+		q := r.seq(t)
+		defer q.Free()
+		r.prefill(t, q, 2048, chunk)
+		all = append(all, q)
+	}
+	for _, n := range []int{1, 2, 4, 8} {
+		fmt.Printf("speed %s decode %d sequences at 2k %8.1f t/s in all\n", quant, n, r.decode(t, all[:n], 48))
 	}
 }
 
