@@ -25,5 +25,6 @@ func mapFile(f *os.File, size int64) (data []byte, unmap func() error, err error
 	if err = errors.Join(ctlErr, err); err != nil {
 		return nil, nil, err
 	}
+	advise(data)
 	return data, func() error { return syscall.Munmap(data) }, nil
 }
