@@ -31,8 +31,8 @@ func talkative(t *testing.T, align model.Align) *model.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lim := model.Limits{CtxTokens: 2048, Seqs: 1, Slots: 1 + model.SpareSlots, Rows: 256, Outs: 32, Tops: 32}
-	b, err := cpu.New(s, lim, cpu.Options{})
+	lim := model.Limits{CtxTokens: 2048, Seqs: 2, Slots: 2 + model.SpareSlots, Rows: 256, Outs: 32, Tops: 32}
+	b, err := cpu.New(s, lim, cpu.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,30 +51,56 @@ func talkative(t *testing.T, align model.Align) *model.Engine {
 	return e
 }
 
-// answer reads a prompt and answers it greedily. track, if not nil, makes what guesses behind the prompt.
-func answer(t *testing.T, e *model.Engine, c *draft.Controller, prompt []int32, most int, track func(prompt []int32) *draft.Track) (said []int32) {
+// speaker is a conversation on the demo, which is read along with the head following, and answered from any place of it.
+type speaker struct {
+	e *model.Engine
+	q *model.Seq
+}
+
+func newSpeaker(t *testing.T, e *model.Engine) *speaker {
 	t.Helper()
 	q, err := e.NewSeq()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer q.Free()
-	j, err := q.Feed(context.Background(), prompt, 0, []model.Want{{}}, nil)
+	return &speaker{e, q}
+}
+
+// read makes the conversation stand in front of the last of these tokens.
+func (s *speaker) read(t *testing.T, text []int32) {
+	t.Helper()
+	n := len(text) - 1
+	if n == s.q.Len() {
+		return
+	}
+	j, err := s.q.Feed(context.Background(), text[s.q.Len():n], 0, nil, nil)
+	if err == nil {
+		err = s.e.Draft(context.Background(), []model.Drafting{{Job: j, Next: text[n]}})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &draft.Member{Seq: q, Sampler: sample.New(sample.Params{}), Room: most, Token: func(id int32, _ *model.Job, _ int) bool {
+}
+
+// answer goes on greedily behind what was read and its last token, to the end of an answer. track may be nil.
+func (s *speaker) answer(t *testing.T, c *draft.Controller, last int32, most int, track *draft.Track) (said []int32) {
+	t.Helper()
+	snap, err := s.q.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snap.Free()
+	q, err := s.e.Restore(snap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Free()
+	m := &draft.Member{Seq: q, Sampler: sample.New(sample.Params{}), Next: last, Room: most, Track: track, Token: func(id int32, _ *model.Job, _ int) bool {
 		said = append(said, id)
 		return id != demoEnd
 	}}
-	if track != nil {
-		m.Track = track(prompt)
-	}
-	if err := c.First(context.Background(), e, m, j); err != nil {
-		t.Fatal(err)
-	}
 	for !m.Ended {
-		if err := c.Step(context.Background(), e, []*draft.Member{m}); err != nil {
+		if err := c.Step(context.Background(), s.e, []*draft.Member{m}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,44 +110,54 @@ func answer(t *testing.T, e *model.Engine, c *draft.Controller, prompt []int32, 
 // TestDemoAcceptance lets the demo's draft head guess four tokens behind every token of answers to held-out conversations, in
 // both alignments: the text is that without guesses, and so many guesses are right, by place, where all before them were.
 func TestDemoAcceptance(t *testing.T) {
-	const depth = 4
-	most := 1200 // tokens of answers
+	most := 300 // tokens of answers, and the rest of a conversation
 	if testing.Short() {
-		most = 150
+		most = 100
 	}
 	for _, c := range []struct {
 		name  string
 		align model.Align
 		first [2]float64 // bounds of the share of first guesses that are right
 	}{{"trained", model.AlignNext, [2]float64{0.9, 1}}, {"same", model.AlignSame, [2]float64{0, 0.5}}} {
-		e := talkative(t, c.align)
-		ctl, plain := draft.NewController(draft.Options{Fixed: depth}), draft.NewController(draft.Options{})
-		tokens := 0
-		for _, v := range heldOut(t) {
-			for _, s := range v.Spans {
-				start, end := int(s[0].(float64)), int(s[1].(float64))
-				if tokens >= most || len(v.IDs) > 1024 {
-					continue
-				}
-				got := answer(t, e, ctl, v.IDs[:start], 2*(end-start), func([]int32) *draft.Track { return ctl.Track(nil, true) })
-				if tokens%4 == 0 { // a quarter of them, for the time it takes
-					if want := answer(t, e, plain, v.IDs[:start], 2*(end-start), nil); !slices.Equal(got, want) {
-						t.Fatalf("%s: want %v, got %v", c.name, want, got)
-					}
-				}
-				tokens += len(got)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			at := acceptance(t, talkative(t, c.align), most)
+			if share := float64(at[0].Kept) / float64(max(at[0].Drafted, 1)); share < c.first[0] || share > c.first[1] {
+				t.Errorf("first guesses: want %g to %g of them right, got %.3f", c.first[0], c.first[1], share)
 			}
-		}
-		st := ctl.Stats
-		var right []string
-		before := st.At[0].Drafted
-		for _, p := range st.At[:depth] {
-			right = append(right, fmt.Sprintf("%.3f of %d", float64(p.Kept)/float64(max(before, 1)), before))
-			before = p.Kept
-		}
-		t.Logf("%s, %d tokens: right by place, where all before were: %s; %s", c.name, tokens, strings.Join(right, ", "), st.String())
-		if share := float64(st.At[0].Kept) / float64(max(st.At[0].Drafted, 1)); share < c.first[0] || share > c.first[1] {
-			t.Errorf("%s: first guesses: want %g to %g of them right, got %.3f", c.name, c.first[0], c.first[1], share)
-		}
+		})
 	}
+}
+
+// acceptance answers held-out conversations with four guesses of the draft head and without, and compares.
+func acceptance(t *testing.T, e *model.Engine, most int) [draft.Most]struct{ Drafted, Kept int } {
+	t.Helper()
+	const depth = 4
+	guessing, plain := draft.NewController(draft.Options{Fixed: depth}), draft.NewController(draft.Options{})
+	tokens := 0
+	for _, v := range heldOut(t) {
+		if tokens >= most || len(v.IDs) > 512 {
+			continue
+		}
+		sp := newSpeaker(t, e)
+		for _, s := range v.Spans {
+			start, end := int(s[0].(float64)), int(s[1].(float64))
+			sp.read(t, v.IDs[:start])
+			got := sp.answer(t, guessing, v.IDs[start-1], 2*(end-start), guessing.Track(nil, true))
+			if want := sp.answer(t, plain, v.IDs[start-1], 2*(end-start), nil); !slices.Equal(got, want) {
+				t.Fatalf("behind %d tokens: want %v, got %v", start, want, got)
+			}
+			tokens += len(got)
+		}
+		sp.q.Free()
+	}
+	st := guessing.Stats
+	var right []string
+	before := st.At[0].Drafted
+	for _, p := range st.At[:depth] {
+		right = append(right, fmt.Sprintf("%.3f of %d", float64(p.Kept)/float64(max(before, 1)), before))
+		before = p.Kept
+	}
+	t.Logf("%d tokens; right by place, where all before were: %s; %s", tokens, strings.Join(right, ", "), st.String())
+	return st.At
 }
