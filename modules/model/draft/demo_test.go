@@ -9,9 +9,11 @@ import (
 
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend/cpu"
+	"github.com/ds4-go/ds4/modules/model/chat"
 	"github.com/ds4-go/ds4/modules/model/demo"
 	"github.com/ds4-go/ds4/modules/model/draft"
 	"github.com/ds4-go/ds4/modules/model/sample"
+	"github.com/ds4-go/ds4/modules/model/tokenizer"
 )
 
 const demoEnd = 1 // the demo's end of an answer
@@ -160,4 +162,66 @@ func acceptance(t *testing.T, e *model.Engine, most int) [draft.Most]struct{ Dra
 	}
 	t.Logf("%d tokens; right by place, where all before were: %s; %s", tokens, strings.Join(right, ", "), st.String())
 	return st.At
+}
+
+// TestDemoEdits has a conversation with the demo about a file that it gives back line by line, as it stands and then with a name
+// changed. Its text is the same with guesses that are looked up; and it tells what these are worth.
+func TestDemoEdits(t *testing.T) {
+	f, err := demo.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.FromGGUF(f, tokenizer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := []string{"route QX-71 river gate QX-72 stone", "route QX-73 garden gate QX-74 window", "lamp RT-22 table lamp RT-23 bread", "close QX-71 close QX-73 close RT-22"}
+	asks := slices.Clone(file)
+	for _, line := range file {
+		asks = append(asks, strings.ReplaceAll(line, "QX", "VK"))
+	}
+	if testing.Short() {
+		asks = asks[:2]
+	}
+	e := talkative(t, model.AlignNext)
+	sp := newSpeaker(t, e)
+	guessing, plain := draft.NewController(draft.Options{Fixed: 8}), draft.NewController(draft.Options{})
+	var msgs []chat.Message
+	var turns [][]int32
+	var so []int32 // said so far
+	right := 0
+	for _, ask := range asks {
+		msgs = append(msgs, chat.Message{Role: chat.RoleUser, Content: "Repeat: " + ask})
+		segments, err := chat.Render(msgs, chat.Options{Checkpoint: chat.Preview, Thinking: chat.Off})
+		if err != nil {
+			t.Fatal(err)
+		}
+		prompt, _ := chat.Tokens(tok, segments)
+		if n := len(so); !slices.Equal(prompt[:n], so) {
+			t.Fatalf("want what was said so far as a beginning: %v, got %v", so, prompt[:n])
+		}
+		turns = append(turns, prompt[len(so):])
+		sp.read(t, prompt)
+		last := prompt[len(prompt)-1]
+		got := sp.answer(t, guessing, last, 100, guessing.Track(draft.NewLookup(prompt), false))
+		if want := sp.answer(t, plain, last, 100, nil); !slices.Equal(got, want) {
+			t.Fatalf("%s: want %v, got %v", ask, want, got)
+		}
+		turns, so = append(turns, got), append(prompt, got...)
+		text, err := tok.Decode(nil, got[:len(got)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(text) == ask {
+			right++
+		}
+		msgs = append(msgs, chat.Message{Role: chat.RoleAssistant, Content: string(text)})
+	}
+	t.Logf("%d of %d lines given back as they stand; eight guesses: %s", right, len(asks), guessing.Stats.String())
+	if drafted, kept := guessing.Stats.Guesses(); kept < drafted/4 {
+		t.Errorf("want a quarter of the guesses right or more, got %d of %d", kept, drafted)
+	}
+	for _, m := range machines {
+		looked(t, m, turns)
+	}
 }
