@@ -8,38 +8,51 @@ import (
 // pool runs loops on a fixed set of goroutines. They live as long as the backend. Between loops they look for the next one
 // for a while, since it mostly comes within microseconds, and then sleep.
 //
-// The indices of a loop are divided evenly beforehand, so that each thread reads its part of the weights in order; who is
-// done takes what others have left.
+// The indices of a loop are divided evenly, so that each thread reads its part of the weights in order; who is done takes
+// what others have left. A loop ends when its indices are done, not when all threads have seen it: one that sleeps, or that
+// the system has put aside, is not waited for unless it has begun something.
+//
+// A step hands out a thousand loops, so what threads share is little. The owner writes one word to start a loop, and each
+// helper one word of its own line to say what it did. A share is begun by whoever comes first.
 type pool struct {
 	n       int
-	body    func(int)
-	parts   []part
-	loop    atomic.Uint32 // number of loops started
-	left    atomic.Int32  // helpers that have not finished this loop
+	body    func(int) // of the loop: valid for who holds an index of it
+	threads []thread
+	_       [64]byte
+	loop    atomic.Uint64 // number of the loop, and its length: the line that all look at
+	_       [56]byte
 	closed  atomic.Bool
-	helpers []helper
 }
 
-// part is what is left of a thread's share.
-type part struct {
-	next atomic.Int64
-	end  int64
-	_    [48]byte // a cache line each
-}
+// thread is a line each, but for the last two fields: the owner is thread 0.
+type thread struct {
+	share atomic.Uint64 // number of the loop, and the next index
+	_     [56]byte
+	did   atomic.Uint64 // number of the loop, and how many indices were done
+	_     [56]byte
 
-type helper struct {
 	asleep atomic.Bool
 	wake   chan struct{}
 	_      [48]byte
 }
 
-// spins is how often a thread looks for work before it sleeps or yields: some tens of microseconds.
-const spins = 30000
+// A word has the number of a loop above the low countBits. Loops are numbered for years without coming round.
+const (
+	countBits = 24
+	countMask = 1<<countBits - 1
+)
+
+// A thread that waits asks spins times for news, with a pause of the processor between, before it lets others of this
+// program run; a helper sleeps after so many turns of that, about a millisecond.
+const (
+	spins = 500
+	turns = 50
+)
 
 func newPool(n int) *pool {
-	p := &pool{n: n, parts: make([]part, n), helpers: make([]helper, n-1)}
-	for i := range p.helpers {
-		p.helpers[i].wake = make(chan struct{}, 1)
+	p := &pool{n: n, threads: make([]thread, n)}
+	for i := 1; i < n; i++ {
+		p.threads[i].wake = make(chan struct{}, 1)
 		go p.help(i)
 	}
 	return p
@@ -47,62 +60,92 @@ func newPool(n int) *pool {
 
 func (p *pool) close() {
 	p.closed.Store(true)
-	p.start()
+	p.start(0)
 }
 
-// start tells the helpers that there is another loop.
-func (p *pool) start() {
-	p.loop.Add(1)
-	for i := range p.helpers {
-		if h := &p.helpers[i]; h.asleep.CompareAndSwap(true, false) {
+// start publishes a loop of n indices and returns its word.
+func (p *pool) start(n int) uint64 {
+	w := (p.loop.Load()>>countBits+1)<<countBits | uint64(n)
+	p.loop.Store(w)
+	for i := 1; i < p.n; i++ {
+		if h := &p.threads[i]; h.asleep.Load() && h.asleep.CompareAndSwap(true, false) {
 			h.wake <- struct{}{}
 		}
 	}
+	return w
 }
 
 // help is the life of helper i.
 func (p *pool) help(i int) {
-	for seen := uint32(0); ; seen++ {
-		p.await(&p.helpers[i], seen)
+	for seen := uint64(0); ; {
+		seen = p.await(&p.threads[i], seen)
 		if p.closed.Load() {
 			return
 		}
-		p.work(i + 1)
-		p.left.Add(-1)
+		if did := p.work(seen, i); did > 0 {
+			p.threads[i].did.Store(seen&^countMask | uint64(did))
+		}
 	}
 }
 
-// await returns when a loop after the seen ones has started.
-func (p *pool) await(h *helper, seen uint32) {
+// await returns the word of a loop after the seen one.
+func (p *pool) await(h *thread, seen uint64) uint64 {
 	for {
-		for range spins {
-			if p.loop.Load() != seen {
-				return
+		for range turns {
+			for range spins {
+				if w := p.loop.Load(); w != seen {
+					return w
+				}
+				relax()
 			}
+			runtime.Gosched()
 		}
 		h.asleep.Store(true)
-		if p.loop.Load() != seen && h.asleep.CompareAndSwap(true, false) {
-			return // it came just now, and nobody will wake us
+		if w := p.loop.Load(); w != seen && h.asleep.CompareAndSwap(true, false) {
+			return w // it came just now, and nobody will wake us
 		}
-		<-h.wake // perhaps late, for a loop that this helper saw while it spun: look again
+		<-h.wake
 	}
 }
 
-// work does the thread's own part, then what is left of the others'.
-func (p *pool) work(self int) {
+// work does the thread's own share of a loop, then what is left of the others', and returns how many indices it did.
+func (p *pool) work(loop uint64, self int) int {
+	did := 0
 	for i := range p.n {
-		q := &p.parts[(self+i)%p.n]
-		for {
-			k := q.next.Add(1) - 1
-			if k >= q.end {
+		for t := (self + i) % p.n; ; did++ {
+			k := p.take(loop, t)
+			if k < 0 {
 				break
 			}
-			p.body(int(k))
+			p.body(k)
+		}
+	}
+	return did
+}
+
+// take returns the next index of thread t's share of a loop, −1 where there is none, or where the loop is over.
+func (p *pool) take(loop uint64, t int) int {
+	n, number := int(loop&countMask), loop&^countMask
+	first, end, s := t*n/p.n, (t+1)*n/p.n, &p.threads[t].share
+	for {
+		old := s.Load()
+		k := int(old & countMask)
+		switch {
+		case old < number: // nobody was here
+			k = first
+		case old > number|countMask:
+			return -1
+		}
+		if k >= end {
+			return -1
+		}
+		if s.CompareAndSwap(old, number|uint64(k+1)) {
+			return k
 		}
 	}
 }
 
-// each calls f(0) … f(n−1), on any thread, and returns when all are done.
+// each calls f(0) … f(n−1), on any thread, and returns when all are done. n is below 2^countBits.
 func (p *pool) each(n int, f func(i int)) {
 	if p.n == 1 || n <= 1 {
 		for i := range n {
@@ -111,19 +154,25 @@ func (p *pool) each(n int, f func(i int)) {
 		return
 	}
 	p.body = f
-	for i := range p.parts {
-		p.parts[i].next.Store(int64(i * n / p.n))
-		p.parts[i].end = int64((i + 1) * n / p.n)
-	}
-	p.left.Store(int32(len(p.helpers)))
-	p.start()
-	p.work(0)
-	for i := 0; p.left.Load() > 0; i++ {
-		if i >= spins { // a helper was put aside: let it run
+	loop := p.start(n)
+	for i, did := 0, p.work(loop, 0); did+p.helped(loop) < n; i++ {
+		if relax(); i >= spins { // a helper was put aside: let it run
+			i = 0
 			runtime.Gosched()
 		}
 	}
 	p.body = nil
+}
+
+// helped is the number of indices that helpers have reported.
+func (p *pool) helped(loop uint64) int {
+	sum := 0
+	for i := 1; i < p.n; i++ {
+		if w := p.threads[i].did.Load(); w>>countBits == loop>>countBits {
+			sum += int(w & countMask)
+		}
+	}
+	return sum
 }
 
 // span calls f with the bounds of pieces of 0 … n−1.
