@@ -418,37 +418,55 @@ INLINE void q8_columns(const struct vecArgs *a) {
 	f_store(a->out, acc);
 }
 
-// The f16 scales of 16 blocks of 34 bytes: words 17 apart, four from each pair of vectors.
-INLINE __m512 q8_scales(const u8 *p) {
+// The weights of two blocks of 34 bytes, as bytes of the pair of vectors that pair i of 16 blocks lies in.
+#define V8(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
+#define V32(n) V8(n), V8(n + 8), V8(n + 16), V8(n + 24)
+#define PAIR(i) { V32(4 * i + 2), V32(4 * i + 36) }
+static const u8 q8_pairs[8][64] __attribute__((aligned(64))) = { PAIR(0), PAIR(1), PAIR(2), PAIR(3), PAIR(4), PAIR(5), PAIR(6), PAIR(7) };
+
+// The f16 scales of 16 blocks: words 17 apart, four from each pair of vectors.
+INLINE __m512 q8_scales(const __m512i z[8]) {
 	const __m512i at = _mm512_castsi256_si512(_mm256_set_epi16(63, 46, 29, 12, 59, 42, 25, 8, 55, 38, 21, 4, 51, 34, 17, 0));
 	__m256i d[4];
-	EACH(i, 4) d[i] = _mm512_castsi512_si256(_mm512_permutex2var_epi16(_mm512_loadu_si512(p + 128 * i), at, _mm512_loadu_si512(p + 128 * i + 64)));
+	EACH(i, 4) d[i] = _mm512_castsi512_si256(_mm512_permutex2var_epi16(z[2 * i], at, z[2 * i + 1]));
 	return _mm512_cvtph_ps(_mm256_blend_epi32(_mm256_blend_epi32(d[0], d[1], 0x0c), _mm256_blend_epi32(d[2], d[3], 0xc0), 0xf0));
 }
 
-// Rows of whole runs of 16 blocks are read one after another, so that memory is read in order: first every block's product,
-// then, 16 rows by 16 blocks turned on their side, the f32 sums.
-INLINE void q8_rows(const struct vecArgs *a) {
+// The products of 16 blocks of one row. Whole vectors are loaded and the blocks picked from them: loads of each block's own
+// bytes would cross lines half of the time, and loads are what there are too many of.
+INLINE __m512 q8_products(const u8 *p, const i8 *x, const i32 *xn, const f32 *xd) {
 	const __m512i even = _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+	__m512i v[8], z[9];
+	EACH(i, 8) z[i] = _mm512_loadu_si512(p + 64 * i);
+	z[8] = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(p + 512)));
+	EACH(i, 8) {
+		__m512i q = _mm512_permutex2var_epi8(z[i], _mm512_load_si512(q8_pairs[i]), z[i + 1]);
+		v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), _mm512_loadu_si512(x + 64 * i));
+	}
+	vi sum = _mm512_add_epi32(_mm512_permutexvar_epi32(even, reduce8(v)), i_load(xn));
+	return f_mul(f_mul(q8_scales(z), f_load(xd)), f_int(sum));
+}
+
+// Rows of whole runs of 16 blocks are read one after another, so that memory is read in order, in two halves side by side:
+// one stream alone does not keep a core's reads in flight. First every block's product, then, 16 rows by 16 blocks turned
+// on their side, the f32 sums.
+INLINE void q8_rows(const struct vecArgs *a) {
 	const u8 *p = a->w;
 	u8 *t = a->tmp;
-	LOOP (int r = 0; r < 16; r++) {
-		u8 *to = t;
+	LOOP (int r = 0; r < 8; r++) {
 		LOOP (i64 b = 0; b < a->blocks; b += 16) {
-			const i8 *x = a->x + 32 * b;
-			fetch(p + AHEAD, 544);
-			__m512i v[8];
-			EACH(i, 8) {
-				__m512i q = join(_mm256_loadu_si256((const void *)(p + 68 * i + 2)), _mm256_loadu_si256((const void *)(p + 68 * i + 36)));
-				v[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(q, _mm512_set1_epi8(BIAS)), _mm512_loadu_si512(x + 64 * i));
+			const u8 *row = p;
+			LOOP (int k = 0; k < 2; k++) {
+				OPAQUE(a); // its fields are read where they are used: they would not fit the registers
+				EACH(i, 9) _mm_prefetch((const char *)(row + AHEAD + 64 * i), _MM_HINT_T0);
+				f_store((f32 *)t, q8_products(row, a->x + 32 * b, a->xn + b, a->xd + b));
+				row += 8 * a->stride;
+				t += 512;
 			}
-			vi sum = _mm512_add_epi32(_mm512_permutexvar_epi32(even, reduce8(v)), i_load(a->xn + b));
-			f_store((f32 *)to, f_mul(f_mul(q8_scales(p), f_load(a->xd + b)), f_int(sum)));
 			p += 544;
-			to += 1024;
 		}
 		p += a->stride - 34 * a->blocks;
-		t += 64;
+		t += 64 - 64 * a->blocks;
 	}
 	t = a->tmp;
 	vf acc = f_zero();
