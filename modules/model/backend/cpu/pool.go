@@ -24,7 +24,7 @@ type pool struct {
 	closed  atomic.Bool
 }
 
-// thread is a line each, but for the last two fields: the owner is thread 0.
+// thread is what one thread writes, and who deals with it, on lines of its own. The owner is thread 0.
 type thread struct {
 	share atomic.Uint64 // number of the loop, and the next index
 	_     [56]byte
@@ -43,17 +43,20 @@ const (
 )
 
 // A thread that waits asks spins times for news, with a pause of the processor between, before it lets others of this
-// program run; a helper sleeps after so many turns of that, about a millisecond.
+// program run; after so many turns of that, some hundred microseconds, it sleeps. It must: where processor time is rationed
+// (containers, virtual machines), who spins takes it from the thread that is waited for.
 const (
 	spins = 500
-	turns = 50
+	turns = 16
 )
 
 func newPool(n int) *pool {
 	p := &pool{n: n, threads: make([]thread, n)}
-	for i := 1; i < n; i++ {
+	for i := range n {
 		p.threads[i].wake = make(chan struct{}, 1)
-		go p.help(i)
+		if i > 0 {
+			go p.help(i)
+		}
 	}
 	return p
 }
@@ -68,9 +71,7 @@ func (p *pool) start(n int) uint64 {
 	w := (p.loop.Load()>>countBits+1)<<countBits | uint64(n)
 	p.loop.Store(w)
 	for i := 1; i < p.n; i++ {
-		if h := &p.threads[i]; h.asleep.Load() && h.asleep.CompareAndSwap(true, false) {
-			h.wake <- struct{}{}
-		}
+		p.threads[i].rouse()
 	}
 	return w
 }
@@ -78,33 +79,41 @@ func (p *pool) start(n int) uint64 {
 // help is the life of helper i.
 func (p *pool) help(i int) {
 	for seen := uint64(0); ; {
-		seen = p.await(&p.threads[i], seen)
+		p.threads[i].await(func() bool { return p.loop.Load() != seen })
 		if p.closed.Load() {
 			return
 		}
+		seen = p.loop.Load()
 		if did := p.work(seen, i); did > 0 {
 			p.threads[i].did.Store(seen&^countMask | uint64(did))
+			p.threads[0].rouse()
 		}
 	}
 }
 
-// await returns the word of a loop after the seen one.
-func (p *pool) await(h *thread, seen uint64) uint64 {
+// await returns when there is news. Whoever makes it calls rouse.
+func (h *thread) await(news func() bool) {
 	for {
 		for range turns {
 			for range spins {
-				if w := p.loop.Load(); w != seen {
-					return w
+				if news() {
+					return
 				}
 				relax()
 			}
 			runtime.Gosched()
 		}
 		h.asleep.Store(true)
-		if w := p.loop.Load(); w != seen && h.asleep.CompareAndSwap(true, false) {
-			return w // it came just now, and nobody will wake us
+		if news() && h.asleep.CompareAndSwap(true, false) {
+			return // it came just now, and nobody will wake us
 		}
 		<-h.wake
+	}
+}
+
+func (h *thread) rouse() {
+	if h.asleep.Load() && h.asleep.CompareAndSwap(true, false) {
+		h.wake <- struct{}{}
 	}
 }
 
@@ -155,12 +164,8 @@ func (p *pool) each(n int, f func(i int)) {
 	}
 	p.body = f
 	loop := p.start(n)
-	for i, did := 0, p.work(loop, 0); did+p.helped(loop) < n; i++ {
-		if relax(); i >= spins { // a helper was put aside: let it run
-			i = 0
-			runtime.Gosched()
-		}
-	}
+	did := p.work(loop, 0)
+	p.threads[0].await(func() bool { return did+p.helped(loop) == n })
 	p.body = nil
 }
 
