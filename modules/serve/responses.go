@@ -18,7 +18,8 @@ type responseRequest struct {
 	summary   bool // reasoning is shown, as a summary
 	encrypted bool // reasoning is handed out sealed
 	custom    map[string]bool
-	history   []chat.Message // without instructions: what the next request goes on from
+	spaces    map[string]string // of the functions that are declared in a namespace, by their name in the prompt
+	history   []chat.Message    // without instructions: what the next request goes on from
 }
 
 // responseEcho is the settings that typed clients expect back.
@@ -66,7 +67,7 @@ func (s *Server) responses(c *call) error {
 }
 
 func (s *Server) readResponse(o wire.Obj) (responseRequest, error) {
-	q := responseRequest{completion: newCompletion(), store: true, custom: map[string]bool{}}
+	q := responseRequest{completion: newCompletion(), store: true, custom: map[string]bool{}, spaces: map[string]string{}}
 	q.readModel(o)
 	q.readSampling(o)
 	q.readLimit(o, "max_output_tokens", "max_tokens")
@@ -137,7 +138,8 @@ func hosted(kind string) bool {
 	return false
 }
 
-// readResponseTools reads the declarations. A custom tool takes a text: it is a function with one parameter.
+// readResponseTools reads the declarations. A custom tool takes a text: it is a function with one parameter. The functions of
+// a namespace are functions whose names begin with it.
 func (q *responseRequest) readResponseTools(o wire.Obj) {
 	items, _ := o.Array("tools")
 	if len(items) > maxTools {
@@ -151,26 +153,69 @@ func (q *responseRequest) readResponseTools(o wire.Obj) {
 		}
 		kind := "function"
 		item.String("type", &kind)
-		raw := items[i].Raw
 		switch {
 		case hosted(kind):
 			continue
+		case kind == "namespace":
+			q.readNamespace(item)
 		case kind == "custom":
 			name, about := "", ""
 			item.String("name", &name)
 			item.String("description", &about)
 			q.custom[name] = true
-			raw, _ = json.Marshal(map[string]any{"name": name, "description": about, "parameters": customSchema}) // cannot fail
-		case kind != "function":
-			item.Fail("type", "want function or custom, got %q", clip(kind, 40))
+			raw, _ := json.Marshal(map[string]any{"name": name, "description": about, "parameters": customSchema}) // cannot fail
+			q.addTool(item, raw)
+		case kind == "function":
+			q.addTool(item, items[i].Raw)
+		default:
+			item.Fail("type", "want function, custom or namespace, got %q", clip(kind, 40))
 			return
 		}
-		tool, err := chat.ParseTool(raw)
-		if err != nil {
+		if len(q.tools) > maxTools {
+			o.Fail("tools", "want at most %d, got more", maxTools)
+			return
+		}
+	}
+}
+
+func (q *responseRequest) addTool(item wire.Obj, raw []byte) {
+	tool, err := chat.ParseTool(raw)
+	if err != nil {
+		item.Fail("name", "%s", err)
+		return
+	}
+	q.tools = append(q.tools, tool)
+}
+
+func (q *responseRequest) readNamespace(o wire.Obj) {
+	space := ""
+	o.String("name", &space)
+	items, _ := o.Array("tools")
+	if len(items) > maxTools {
+		o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
+		return
+	}
+	for i := range items {
+		item, ok := o.Item("tools", i, &items[i])
+		if !ok {
+			return
+		}
+		kind, name := "function", ""
+		item.String("type", &kind)
+		item.String("name", &name)
+		if kind != "function" {
+			item.Fail("type", "want function, got %q", clip(kind, 40))
+			return
+		}
+		var tool map[string]json.RawMessage
+		if err := json.Unmarshal(items[i].Raw, &tool); err != nil {
 			item.Fail("name", "%s", err)
 			return
 		}
-		q.tools = append(q.tools, tool)
+		q.spaces[space+name] = space
+		tool["name"], _ = json.Marshal(space + name) // cannot fail
+		raw, _ := json.Marshal(tool)                 // nor this
+		q.addTool(item, raw)
 	}
 }
 

@@ -113,6 +113,9 @@ func (in *inputReader) call(o wire.Obj, kind string) {
 		c.Arguments = string(b)
 	} else {
 		c.Arguments = argumentsOf(o.Get("arguments"))
+		space := ""
+		o.String("namespace", &space)
+		c.Name = space + c.Name
 	}
 	if !in.turn || in.pending != "" {
 		in.msgs = append(in.msgs, chat.Message{Role: chat.RoleAssistant, Reasoning: in.pending})

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -42,6 +43,7 @@ type outputItem struct {
 	Summary   *[]contentPart `json:"summary,omitempty"`
 	Encrypted *string        `json:"encrypted_content,omitempty"`
 	CallID    string         `json:"call_id,omitempty"`
+	Namespace string         `json:"namespace,omitempty"`
 	Name      string         `json:"name,omitempty"`
 	Arguments *string        `json:"arguments,omitempty"`
 	Input     *string        `json:"input,omitempty"`
@@ -70,12 +72,15 @@ func messageItem(status string) *outputItem {
 	return &outputItem{ID: wire.ID("msg_", 48), Type: "message", Status: status, Role: "assistant", Content: &[]contentPart{}}
 }
 
-func callItem(status, id, name, arguments string, custom bool) *outputItem {
-	if custom {
+// callItem is a call of a tool, under the name that it was declared with.
+func (q *responseRequest) callItem(status, id, name, arguments string) *outputItem {
+	if q.custom[name] {
 		input := customInput(arguments)
 		return &outputItem{ID: wire.ID("ctc_", 48), Type: "custom_tool_call", Status: status, CallID: id, Name: name, Input: &input}
 	}
-	return &outputItem{ID: wire.ID("fc_", 48), Type: "function_call", Status: status, CallID: id, Name: name, Arguments: &arguments}
+	space := q.spaces[name]
+	return &outputItem{ID: wire.ID("fc_", 48), Type: "function_call", Status: status, CallID: id, Namespace: space,
+		Name: strings.TrimPrefix(name, space), Arguments: &arguments}
 }
 
 // customInput is the text that a custom tool's one parameter holds.
@@ -114,7 +119,7 @@ func (r *response) finish(j *job, q responseRequest, s *Server) {
 		r.Output = append(r.Output, it)
 	}
 	for _, t := range m.ToolCalls {
-		r.Output = append(r.Output, callItem("completed", t.ID, t.Name, t.Arguments, q.custom[t.Name]))
+		r.Output = append(r.Output, q.callItem("completed", t.ID, t.Name, t.Arguments))
 	}
 }
 
@@ -202,7 +207,7 @@ func (st *responseStream) chat(e chat.Event) {
 		st.content(whole(e.Text))
 	case chat.ToolStart:
 		st.closeItem("completed")
-		st.openItem(callItem("in_progress", e.ID, e.Name, "", st.q.custom[e.Name]))
+		st.openItem(st.q.callItem("in_progress", e.ID, e.Name, ""))
 	case chat.ToolArgs:
 		st.text = append(st.text, e.Text...)
 		if st.item.Type == "function_call" {
