@@ -30,6 +30,7 @@ type Backend struct {
 
 	bufs    []buffer
 	weights []weight
+	reads   sync.WaitGroup // in the background, from bufs
 
 	step *backend.Step
 	err  error
@@ -139,9 +140,11 @@ func (b *Backend) Memory() backend.Memory {
 	return m
 }
 
-// Close stops the threads and frees the buffers. The weights' bytes are the caller's.
+// Close stops the threads and frees the buffers, once what is read in the background has been read. The weights' bytes are
+// the caller's.
 func (b *Backend) Close() error {
 	b.pool.close()
+	b.reads.Wait()
 	var err error
 	for i := range b.bufs {
 		if e := free(b.bufs[i].data); err == nil {
@@ -168,8 +171,10 @@ func (b *Backend) Read(p []byte, src backend.Buf, row int, done func(error)) {
 		copy(p, from)
 		return
 	}
+	b.reads.Add(1)
 	go func() {
 		copy(p, from)
+		b.reads.Done()
 		done(nil)
 	}()
 }
