@@ -526,7 +526,7 @@ def held_out(seed, scale):
         yield "sums", two_digits(r)
     r = random.Random(f"keys {seed}")
     for _ in range(round(50 * scale)):
-        for t in planted(r, 5600):
+        for t in planted(r, 7300):
             yield "keys", t
 
 
