@@ -79,6 +79,9 @@ func (o *observer) Begin(s *backend.Step) {
 func (o *observer) Experts(a backend.ExpertsArgs) {
 	a.H = o.h
 	o.Backend.Experts(a)
+	if int(a.Layer) >= len(o.layers) {
+		return // the draft head's
+	}
 	d, k, f := o.s.Embd, o.s.ActiveExps, o.s.ExpertDim
 	x, mid, ids := o.x[:o.rows*d], o.mid[:o.rows*k*f], o.ids[:o.rows*k]
 	o.Read(raw(x), a.X, 0, nil)
