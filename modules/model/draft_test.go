@@ -61,6 +61,24 @@ func guesses(t *testing.T, q *model.Seq, e *model.Engine, prompt []int32, rows i
 	return d[0].Tokens, d[0].Margins
 }
 
+// imported is a sequence of an engine that goes on from another one's snapshot.
+func imported(t *testing.T, e *model.Engine, s *model.Snapshot, state []byte) *model.Seq {
+	t.Helper()
+	moved, err := e.Import(s.Tokens(), func(i int, dst []byte) error {
+		s.ReadPage(i, dst, nil)
+		return nil
+	}, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer moved.Free()
+	q, err := e.Restore(moved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
 // TestDraftHeadFollows: what the head guesses behind a prompt depends on the prompt alone: not on its chunks, nor on a
 // snapshot in between, nor on rows that were evaluated and not kept. Its window is neither empty nor stale.
 func TestDraftHeadFollows(t *testing.T) {
@@ -68,7 +86,7 @@ func TestDraftHeadFollows(t *testing.T) {
 	prompt := synth.Prompt(tiny.Shape.Vocab, 160)
 	lim := limits(256, 3, 160)
 	e := headEngine(t, tiny, lim, model.Options{})
-	same := func(what string, tokens []int32, margins, want []float32, wantTokens []int32) {
+	alike := func(what string, tokens []int32, margins, want []float32, wantTokens []int32) {
 		t.Helper()
 		for i := range want {
 			if tokens[i] != wantTokens[i] || math.Float32bits(margins[i]) != math.Float32bits(want[i]) {
@@ -83,7 +101,7 @@ func TestDraftHeadFollows(t *testing.T) {
 	for _, rows := range []int{1, 2, 5, 16, 17, 18, 40, 100} {
 		q := newSeq(t, e)
 		tokens, margins := guesses(t, q, e, prompt, rows)
-		same("chunks", tokens, margins, want, wantTokens)
+		alike("chunks", tokens, margins, want, wantTokens)
 		q.Free()
 	}
 	q = newSeq(t, e)
@@ -109,8 +127,19 @@ func TestDraftHeadFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens, margins := guesses(t, q, e, prompt, 32)
-	same("after checks and a restore", tokens, margins, want, wantTokens)
+	alike("after checks and a restore", tokens, margins, want, wantTokens)
 	q.Free()
+	other := headEngine(t, tiny, lim, model.Options{})
+	q = imported(t, other, s, s.State())
+	tokens, margins = guesses(t, q, other, prompt, 32)
+	alike("in another engine", tokens, margins, want, wantTokens)
+	q.Free()
+	q = imported(t, other, s, s.State()[:model.StateBytes(tiny.Shape, s.Len())]) // from one without a head
+	guesses(t, q, other, prompt, 32)
+	q.Free()
+	headless := engine(t, tiny, lim, cpu.Options{Poison: true})
+	short := last(t, imported(t, headless, s, s.State()[:model.StateBytes(tiny.Shape, s.Len())]), prompt[s.Len():], 0)
+	same(t, "in an engine without a head", last(t, imported(t, headless, s, s.State()), prompt[s.Len():], 0), short)
 	s.Free()
 	if pages, slots, ids := e.Leaks(); pages != 0 || slots != 0 || ids != 0 {
 		t.Errorf("left: %d pages, %d slots, %d sequences", pages, slots, ids)

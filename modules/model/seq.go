@@ -48,6 +48,16 @@ func (e *Engine) takeSlot() (int32, bool) {
 	return take(&e.freeSlots)
 }
 
+// spareSlot takes a slot that nobody can want before it is given back: as many stay free as sequences can be made, and one for
+// a long span.
+func (e *Engine) spareSlot() (int32, bool) {
+	e.collect()
+	if len(e.freeSlots) <= len(e.freeIDs)+1 {
+		return 0, false
+	}
+	return take(&e.freeSlots)
+}
+
 // Len is the number of committed tokens.
 func (q *Seq) Len() int { return q.n }
 

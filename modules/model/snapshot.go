@@ -18,14 +18,13 @@ type Snapshot struct {
 	n      int
 	tokens []int32
 	pages  []int32
-	state  []byte
-	draft  []byte        // the draft head's window, where there is one; not part of what is stored
+	state  []byte        // the cut, and the draft head's window where there is one
 	ready  chan struct{} // closed when state is there
 	err    error
 }
 
 // Snapshot records the sequence as it stands. It queues one copy and returns at once; the rings are read in the
-// background. Without a spare slot it waits for the read.
+// background. Without a slot to spare, beyond those that sequences may yet want, it waits for the read.
 func (q *Seq) Snapshot() (*Snapshot, error) {
 	e := q.e
 	s := &Snapshot{e: e, n: q.n, tokens: slices.Clone(q.tokens[:q.n]), ready: make(chan struct{})}
@@ -34,14 +33,11 @@ func (q *Seq) Snapshot() (*Snapshot, error) {
 		if err != nil {
 			s.err = fmt.Errorf("model: snapshot: %w", err)
 		} else {
-			s.state = cutState(&e.shape, s.n, record)
-			if e.w.Draft != nil {
-				s.draft = cutDraft(&e.shape, s.n, record)
-			}
+			s.state = e.cut(s.n, record)
 		}
 		close(s.ready)
 	}
-	if spare, ok := e.takeSlot(); ok {
+	if spare, ok := e.spareSlot(); ok {
 		e.b.Copy(e.state.Slots, int(spare), e.state.Slots, int(q.slot))
 		e.b.Read(record, e.state.Slots, int(spare), func(err error) {
 			finish(err)
@@ -69,7 +65,8 @@ func (s *Snapshot) Wait() error {
 	return s.err
 }
 
-// State is the cut ring image, in the layout of cutState; it waits for the background read. nil after an error.
+// State is the cut ring image, in the layout of cutRows, of StateBytes; behind it the draft head's window of WindowBytes, where
+// the engine has a head. It waits for the background read. nil after an error.
 func (s *Snapshot) State() []byte {
 	<-s.ready
 	return s.state
@@ -79,7 +76,7 @@ func (s *Snapshot) State() []byte {
 func (s *Snapshot) Bytes() (host, device int64) {
 	host = int64(StateBytes(s.e.shape, s.n) + 4*len(s.tokens))
 	if s.e.w.Draft != nil {
-		host += int64(min(s.n, s.e.shape.Window) * s.e.shape.KVRowBytes())
+		host += int64(WindowBytes(s.e.shape, s.n))
 	}
 	return host, int64(len(s.pages)) * PageBytes(s.e.shape)
 }
@@ -129,8 +126,9 @@ func (e *Engine) Restore(s *Snapshot) (*Seq, error) {
 		return nil, err
 	}
 	record := make([]byte, e.state.Slots.RowBytes)
-	uncutState(&e.shape, s.n, record, s.state)
-	uncutDraft(&e.shape, s.n, record, s.draft)
+	if window := uncutState(&e.shape, s.n, record, s.state); e.w.Draft != nil {
+		uncutDraft(&e.shape, s.n, record, window)
+	}
 	e.b.Write(e.state.Slots, int(q.slot), record)
 	q.n, q.high = s.n, s.n+backend.Slack+1 // nothing before n is claimed
 	q.tokens, q.pages = slices.Clone(s.tokens), slices.Clone(s.pages)
@@ -143,14 +141,14 @@ func (e *Engine) Restore(s *Snapshot) (*Seq, error) {
 }
 
 // Import makes a snapshot from bytes that were read from one: its tokens, its pages through page (which fills dst with
-// page i), and its State. Errors: ErrCorrupt where sizes or tokens do not fit the shape, ErrNoPages, ErrContextFull.
+// page i), and its State, with or without a draft head's window whatever this engine has. Errors: ErrCorrupt where sizes or tokens do not fit the shape, ErrNoPages, ErrContextFull.
 func (e *Engine) Import(tokens []int32, page func(i int, dst []byte) error, state []byte) (*Snapshot, error) {
 	n := len(tokens)
 	if n > e.lim.CtxTokens {
 		return nil, fmt.Errorf("model: %d tokens do not fit %d: %w", n, e.lim.CtxTokens, ErrContextFull)
 	}
-	if want := StateBytes(e.shape, n); len(state) != want {
-		return nil, fmt.Errorf("model: %w: state of %d tokens: want %d bytes, got %d", ErrCorrupt, n, want, len(state))
+	if want, more := StateBytes(e.shape, n), WindowBytes(e.shape, n); len(state) != want && len(state) != want+more {
+		return nil, fmt.Errorf("model: %w: state of %d tokens: want %d bytes, or %d more for a draft head, got %d", ErrCorrupt, n, want, more, len(state))
 	}
 	for i, t := range tokens {
 		if t < 0 || int(t) >= e.shape.Vocab {
@@ -184,6 +182,9 @@ func StateBytes(s Shape, n int) int {
 	cutRows(&s, n, func(_, bytes int) { total += bytes })
 	return total
 }
+
+// WindowBytes is the size of a draft head's window at n tokens.
+func WindowBytes(s Shape, n int) int { return min(n, s.Window) * s.KVRowBytes() }
 
 // cutRows calls f for every ring row that position n needs, in the order of the image: by layer, the raw rows in
 // ascending position, then the compressor's inputs in ascending position. at is the row's offset in the slot record.
@@ -226,14 +227,9 @@ func draftRows(s *Shape, n int, f func(at, bytes int)) {
 	}
 }
 
-func cutDraft(s *Shape, n int, record []byte) (out []byte) {
-	draftRows(s, n, func(at, bytes int) { out = append(out, record[at:at+bytes]...) })
-	return out
-}
-
-// uncutDraft does nothing where a snapshot was read from a file: guesses are worse then until the window is full again.
+// uncutDraft does nothing where a snapshot has no window: guesses are worse then until it is full again.
 func uncutDraft(s *Shape, n int, record, draft []byte) {
-	if draft == nil {
+	if len(draft) == 0 {
 		return
 	}
 	draftRows(s, n, func(at, bytes int) {
@@ -250,16 +246,26 @@ func cutLow(s *Shape, at, il int, f func(at, bytes int)) {
 	}
 }
 
-func cutState(s *Shape, n int, record []byte) []byte {
-	out := make([]byte, 0, StateBytes(*s, n))
-	cutRows(s, n, func(at, bytes int) { out = append(out, record[at:at+bytes]...) })
+// cut takes the rows that position n needs out of a slot's record.
+func (e *Engine) cut(n int, record []byte) []byte {
+	s, size := &e.shape, StateBytes(e.shape, n)
+	if e.w.Draft != nil {
+		size += WindowBytes(e.shape, n)
+	}
+	out := make([]byte, 0, size)
+	add := func(at, bytes int) { out = append(out, record[at:at+bytes]...) }
+	cutRows(s, n, add)
+	if e.w.Draft != nil {
+		draftRows(s, n, add)
+	}
 	return out
 }
 
-// uncutState puts the rows back; the rest of the record keeps what it had.
-func uncutState(s *Shape, n int, record, state []byte) {
+// uncutState puts the rows back and returns what is left of state; the rest of the record keeps what it had.
+func uncutState(s *Shape, n int, record, state []byte) []byte {
 	cutRows(s, n, func(at, bytes int) {
 		copy(record[at:at+bytes], state[:bytes])
 		state = state[bytes:]
 	})
+	return state
 }

@@ -243,11 +243,11 @@ func readFile(r io.ReaderAt, fileBytes int64) (*file, error) {
 // fits checks a file against the shape: that its rows and image are what the engine wants of them.
 func (f *file) fits(r *rows) error {
 	h := &f.header
-	wantState := 0
+	wantState, more := 0, 0
 	if h.kind == kindEnd {
-		wantState = model.StateBytes(r.shape, h.start+h.nTokens)
+		wantState, more = model.StateBytes(r.shape, h.start+h.nTokens), model.WindowBytes(r.shape, h.start+h.nTokens)
 	}
-	if rows := r.bytes(h.nTokens); int64(rows) != h.nRows || int64(wantState) != h.nState {
+	if rows := r.bytes(h.nTokens); int64(rows) != h.nRows || int64(wantState) != h.nState && int64(wantState+more) != h.nState {
 		return corrupt("rows and state: want %d and %d bytes, got %d and %d", rows, wantState, h.nRows, h.nState)
 	}
 	if h.nLogits != 0 && h.nLogits != r.shape.Vocab {

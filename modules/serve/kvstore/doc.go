@@ -46,7 +46,7 @@
 //	    16  4   start: tokens before the file's own, a multiple of 2048
 //	    20  4   tokens: 2048 in a block, 0 to 2047 in a checkpoint
 //	    24  8   bytes of rows
-//	    32  8   bytes of the ring image
+//	    32  8   bytes of the ring image, a draft head's window included
 //	    40  4   logits, f32 each: those after the last token, or none
 //	    44  4   bytes of text
 //	    48  4   bytes of the tool map
@@ -64,6 +64,9 @@
 //	        4   checksum of everything before
 //	            rows · ring image · logits
 //	        4   checksum of these
+//
+// The ring image may end with the window of a draft head, where the engine has one: the last rows, 128 at most, of one layer
+// more. Engines without a head pass it over, and those with one do without.
 //
 // Rows are the page's in memory, by layer, those complete at the file's last token only: KV rows without their
 // padding, then (ratio 4) index rows, then their exponents.

@@ -300,7 +300,7 @@ func (s *Store) Export(name string, spell func(tokens []int32) ([]byte, error), 
 		return "", err
 	}
 	k := &kvcFile{bits: e.bits, reason: e.reason, created: e.created, text: text, tools: toolsIn(tools, text), session: dsv4.Session{
-		CtxTokens: max(s.o.CtxTokens, len(h.Tokens)+1), Tokens: h.Tokens, Page: h.Page, State: h.State, Logits: h.Logits}}
+		CtxTokens: max(s.o.CtxTokens, len(h.Tokens)+1), Tokens: h.Tokens, Page: h.Page, State: s.rows.bare(h.State, len(h.Tokens)), Logits: h.Logits}}
 	out := k.entry(s.o.Shape)
 	unlock, err := to.Lock()
 	if err != nil {

@@ -74,5 +74,12 @@ func (r *rows) unpack(page, src []byte, n int) {
 	})
 }
 
-// stateBytes is the size of the ring image at n tokens.
-func (r *rows) stateBytes(n int) int { return model.StateBytes(r.shape, n) }
+// stateBytes is the size of the ring image at n tokens, with a draft head's window.
+func (r *rows) stateBytes(n int) int {
+	return model.StateBytes(r.shape, n) + model.WindowBytes(r.shape, n)
+}
+
+// bare is a state without a draft head's window, of which other programs know nothing.
+func (r *rows) bare(state []byte, n int) []byte {
+	return state[:min(len(state), model.StateBytes(r.shape, n))]
+}

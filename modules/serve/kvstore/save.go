@@ -337,7 +337,7 @@ func (s *Store) saveKVC(j job, ev *Event) error {
 	}
 	ctx := max(s.o.CtxTokens, len(j.src.Tokens())+1)
 	k := &kvcFile{bits: s.o.Identity.Bits, reason: j.mark.Reason, created: s.o.now(), text: j.mark.Text, tools: toolsIn(j.mark.Tools, j.mark.Text),
-		session: dsv4.Session{CtxTokens: ctx, Tokens: j.src.Tokens(), Page: j.src.ReadPage, State: state, Logits: j.mark.Logits}}
+		session: dsv4.Session{CtxTokens: ctx, Tokens: j.src.Tokens(), Page: j.src.ReadPage, State: s.rows.bare(state, len(j.src.Tokens())), Logits: j.mark.Logits}}
 	e := k.entry(s.o.Shape)
 	ev.Name = e.name
 	s.mu.Lock()

@@ -4,7 +4,7 @@ package kvstore
 type Source interface {
 	Tokens() []int32                  // unchanged until Free
 	ReadPage(i int, dst []byte) error // page i as in memory; rows past the length are not looked at
-	State() ([]byte, error)           // ring image, cut to the length
+	State() ([]byte, error)           // ring image, cut to the length, and a draft head's window if there is one
 	Free()                            // called once, when the store is done with it
 }
 
