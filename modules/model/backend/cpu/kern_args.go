@@ -36,7 +36,7 @@ type tileArgs struct {
 	stride int   // bytes from one weight row to the next
 	blocks int   // blocks of a row to unpack; for F16 and F32 elements, a multiple of the lanes
 	tile   *byte // from the lanes' column on; there is room for one record beyond
-	tmp    *byte // 4 KiB
+	tmp    *byte // 8 KiB
 	iq2    *iq2Tables
 }
 

@@ -112,7 +112,7 @@ func (b *Backend) multiply(m *worker, p *product, w *weight, row0, row, rows int
 	}
 	out := grow(acc, n*t)
 	grow(&m.tile, (piece+1)*record)
-	m.til.stride, m.til.tmp, m.til.iq2 = w.rowBytes, &grow(&m.tmp, 4096)[0], iq2
+	m.til.stride, m.til.tmp, m.til.iq2 = w.rowBytes, &grow(&m.tmp, 8192)[0], iq2
 	for from := 0; from < blocks; from += piece {
 		count := min(piece, blocks-from)
 		for g := 0; g < t; g += l {

@@ -46,7 +46,7 @@ struct tileArgs {
 	i64 stride;     // bytes from one weight row to the next
 	i64 blocks;     // blocks of a row to unpack; for F16 and F32 elements, a multiple of the lanes
 	u8 *tile;       // from the lanes' column on; there is room for one record beyond
-	u8 *tmp;        // 4 KiB
+	u8 *tmp;        // 8 KiB
 	const struct iq2Tables *iq2;
 };
 

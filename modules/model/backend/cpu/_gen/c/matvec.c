@@ -26,16 +26,6 @@ INLINE __m512i reduce8(const __m512i v[8]) {
 INLINE __m512i join(__m256i lo, __m256i hi) { return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1); }
 INLINE __m256i fold(__m512i v) { return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)); }
 
-// The f16 at p of 16 rows.
-INLINE __m512 halves16(const u8 *p, i64 stride) {
-	__m128i a = _mm_setzero_si128(), b = a;
-#define ONE(v, i) v = _mm_insert_epi16(v, load16(p), i); p += stride; OPAQUE(p);
-	ONE(a, 0) ONE(a, 1) ONE(a, 2) ONE(a, 3) ONE(a, 4) ONE(a, 5) ONE(a, 6) ONE(a, 7)
-	ONE(b, 0) ONE(b, 1) ONE(b, 2) ONE(b, 3) ONE(b, 4) ONE(b, 5) ONE(b, 6) ONE(b, 7)
-#undef ONE
-	return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
-}
-
 KERNEL vecMXFP4(const struct vecArgs *a) {
 	const i64 stride = a->stride;
 	// biased by 128
@@ -71,37 +61,46 @@ KERNEL vecMXFP4(const struct vecArgs *a) {
 	f_store(a->out, acc);
 }
 
+// Activations in the order of the planes: qword g of plane q is qword 4g+q.
+INLINE void iq2_planes(const i8 *x, __m512i y[4]) {
+	__m512i a = i_load(x), b = i_load(x + 64), c = i_load(x + 128), d = i_load(x + 192);
+	EACH(q, 4) {
+		__m512i at = _mm512_set_epi64(12 + q, 8 + q, 4 + q, q, 12 + q, 8 + q, 4 + q, q);
+		y[q] = join(_mm512_castsi512_si256(_mm512_permutex2var_epi64(a, at, b)), _mm512_castsi512_si256(_mm512_permutex2var_epi64(c, at, d)));
+	}
+}
+
 KERNEL vecIQ2_XXS(const struct vecArgs *a) {
-	const i64 stride = a->stride;
-	const struct iq2Regs tab = iq2_load(a->iq2);
-	const u8 *p = a->w, *ahead = p + 16 * stride;
-	f_store(a->out, f_zero()); // the sum stays in memory: registers are full of tables
+	const u8 *p = a->w, *ahead = p + 16 * a->stride;
+	vf acc = f_zero();
 	LOOP (i64 b = 0; b < a->blocks; b++) {
 		fetch(ahead, 1056);
 		ahead += 1056;
-		const i8 *x = a->x + 256 * b;
 		const u8 *row = p;
 		u8 *t = a->tmp;
+		OPAQUE(a); // or its fields, and the tables, would take registers throughout
+		iq2_pass(a->iq2, row, a->stride, t);
+		__m512i y[4];
+		iq2_planes(a->x + 256 * b, y);
 		LOOP (int i = 0; i < 16; i++) {
-			const struct iq2Index *k = &iq2_index;
-			OPAQUE(k);
-			__m512i z = _mm512_loadu_si512(row + 2), digits = iq2_digits(tab, z, k), signs = iq2_signs(z), sum = _mm512_setzero_si512();
+			__m512i digits = i_load(t + 128 * i), signs = i_load(t + 128 * i + 64), sum[2] = { i_zero(), i_zero() };
 			EACH(q, 4) {
-				__m512i y = _mm512_loadu_si512(x + 64 * q);
-				y = _mm512_mask_sub_epi8(y, iq2_negative(signs, q, k), _mm512_setzero_si512(), y);
-				// a lane's sum fits 16 bits
-				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), iq2_mags(digits, q, k), y), iq2_scales(z, q, k));
+				__m512i x = _mm512_mask_sub_epi8(y[q], iq2_negative(signs, q), i_zero(), y[q]);
+				sum[q & 1] = i_dot4(sum[q & 1], iq2_mags(digits, q), x);
 			}
-			_mm256_storeu_si256((void *)(t + 32 * (i * 2 % 16 + i / 8)), fold(sum));
-			row += stride;
-			OPAQUE(row);
+			__m512i s = _mm512_shuffle_epi32(iq2_scales(i_load(row + 2)), 0xa0); // for both dwords of a group
+			i_store(t + 64 * i, i_mul(i_add(sum[0], sum[1]), s));
+			row += a->stride;
 		}
 		__m512i v[8];
-		EACH(i, 8) v[i] = _mm512_loadu_si512(t + 64 * i);
-		f_store(a->out, f_add(f_load(a->out), f_mul(f_mul(halves16(p, stride), f_set(a->xd[b])), f_int(reduce8(v)))));
+		EACH(i, 8) {
+			__m512i lo = i_load(t + 64 * i), hi = i_load(t + 64 * (i + 8));
+			v[i] = i_add(_mm512_shuffle_i64x2(lo, hi, 0x44), _mm512_shuffle_i64x2(lo, hi, 0xee));
+		}
+		acc = f_add(acc, f_mul(f_mul(halves16(p, a->stride), f_set(a->xd[b])), f_int(reduce8(v))));
 		p += 66;
 	}
-	f_store(a->out, f_mul(f_set(0.125f), f_load(a->out)));
+	f_store(a->out, f_mul(f_set(0.125f), acc));
 }
 
 // Block sums and sums of minimums of 16 rows, from a pair of vectors of eight for each row.

@@ -4,29 +4,51 @@
 // Dwords 0 ... n-1 of each of the lanes' rows (stride 256 bytes in tmp) to columns of the tile; eight of them lie together,
 // and step bytes from the next eight.
 #if LANES == 16
+// 16 rows by 16 dwords turned on their side.
+INLINE void turn16(__m512i r[16]) {
+	__m512i t[16];
+	EACH(i, 8) {
+		t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+		t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+	}
+	EACH(i, 4) EACH(h, 2) {
+		r[4 * i + 2 * h] = _mm512_unpacklo_epi64(t[4 * i + h], t[4 * i + 2 + h]);
+		r[4 * i + 2 * h + 1] = _mm512_unpackhi_epi64(t[4 * i + h], t[4 * i + 2 + h]);
+	}
+	// r[4i+c]: rows 4i ... 4i+3 of dwords c, 4+c, 8+c, 12+c
+	EACH(c, 4) {
+		__m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x44);
+		__m512i d = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xee);
+		r[c] = _mm512_shuffle_i32x4(a, b, 0x88);
+		r[4 + c] = _mm512_shuffle_i32x4(a, b, 0xdd);
+		r[8 + c] = _mm512_shuffle_i32x4(d, e, 0x88);
+		r[12 + c] = _mm512_shuffle_i32x4(d, e, 0xdd);
+	}
+}
 INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
 	for (; n > 0; n -= 16, tmp += 64, q += 2 * step) {
 		OPAQUE(tmp);
-		__m512i r[16], t[16];
+		__m512i r[16];
 		EACH(i, 16) r[i] = _mm512_xor_si512(_mm512_loadu_si512(tmp + 256 * i), _mm512_set1_epi8(flip));
-		EACH(i, 8) {
-			t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-			t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-		}
-		EACH(i, 4) EACH(h, 2) {
-			r[4 * i + 2 * h] = _mm512_unpacklo_epi64(t[4 * i + h], t[4 * i + 2 + h]);
-			r[4 * i + 2 * h + 1] = _mm512_unpackhi_epi64(t[4 * i + h], t[4 * i + 2 + h]);
-		}
-		// r[4i+c]: rows 4i ... 4i+3 of dwords c, 4+c, 8+c, 12+c
-		EACH(c, 4) {
-			__m512i a = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x44);
-			__m512i d = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xee);
-			i_store(q + 4 * TILE * c, _mm512_shuffle_i32x4(a, b, 0x88));
-			i_store(q + 4 * TILE * (4 + c), _mm512_shuffle_i32x4(a, b, 0xdd));
-			i_store(q + step + 4 * TILE * c, _mm512_shuffle_i32x4(d, e, 0x88));
-			i_store(q + step + 4 * TILE * (4 + c), _mm512_shuffle_i32x4(d, e, 0xdd));
-		}
+		turn16(r);
+		EACH(c, 16) i_store(q + step * (c / 8) + 4 * TILE * (c % 8), r[c]);
 	}
+}
+// The same of four planes (see iq2_mags): dword c of plane q is column 8(c/2) + 2q + c%2.
+INLINE void spread_planes(const u8 *tmp, u8 *q, int flip) {
+	LOOP (int n = 0; n < 4; n++, tmp += 64, q += 8 * TILE) {
+		__m512i r[16];
+		EACH(i, 16) r[i] = _mm512_xor_si512(_mm512_loadu_si512(tmp + 256 * i), _mm512_set1_epi8(flip));
+		turn16(r);
+		EACH(c, 16) i_store(q + 4 * TILE * (8 * (c / 2) + c % 2), r[c]);
+	}
+}
+// Eight dwords of each row (stride 32 bytes) to as many columns.
+INLINE void spread8(const u8 *tmp, u8 *q) {
+	__m512i r[16];
+	EACH(i, 16) r[i] = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(tmp + 32 * i)));
+	turn16(r);
+	EACH(c, 8) i_store(q + 4 * TILE * c, r[c]);
 }
 #else
 INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
@@ -82,26 +104,42 @@ TILE32(tileMXFP4, 17, {
 })
 
 // tileIQ2_XXS: blocks of 256. The factor 1/8 of the format goes into the scale, where it rounds nothing.
+#if LANES == 16
+KERNEL tileIQ2_XXS(const struct tileArgs *a) {
+	const u8 *p = a->w;
+	u8 *tile = a->tile;
+	LOOP (i64 b = a->blocks; b > 0; b--) {
+		const u8 *row = p;
+		u8 *t = a->tmp, *s = t + 4096, *mid = s + 512;
+		OPAQUE(a);
+		iq2_pass(a->iq2, row, a->stride, mid);
+		LOOP (int r = 0; r < 16; r++) {
+			__m512i digits = i_load(mid), signs = i_load(mid + 64);
+			EACH(q, 4) {
+				__m512i m = iq2_mags(digits, q);
+				i_store(t + 64 * q, _mm512_mask_sub_epi8(m, iq2_negative(signs, q), i_zero(), m));
+			}
+			_mm256_storeu_si256((void *)s, _mm512_cvtepi64_epi32(iq2_scales(i_load(row + 2))));
+			row += a->stride;
+			t += 256;
+			s += 32;
+			mid += 128;
+		}
+		f_store((f32 *)(tile + T256_D), f_mul(f_set(0.125f), halves16(p, a->stride)));
+		spread_planes(a->tmp, tile, BIAS);
+		spread8(a->tmp + 4096, tile + T256_S);
+		p += 66;
+		tile += T256_BYTES;
+	}
+}
+#else
 KERNEL tileIQ2_XXS(const struct tileArgs *a) {
 	u8 *tile = a->tile;
-#if LANES == 16
-	struct iq2Regs tab = iq2_load(a->iq2);
-#endif
 	for (i64 b = 0; b < a->blocks; b++) {
 		const u8 *p = a->w + 66 * b;
 		u8 *t = a->tmp;
 		LOOP (int r = 0; r < LANES; r++) {
-#if LANES == 16
-			const struct iq2Index *k = &iq2_index;
-			OPAQUE(k);
-			__m512i z = _mm512_loadu_si512(p + 2), digits = iq2_digits(tab, z, k), signs = iq2_signs(z);
-			EACH(q, 4) {
-				__m512i m = iq2_mags(digits, q, k);
-				i_store(t + 64 * q, _mm512_mask_sub_epi8(m, iq2_negative(signs, q, k), _mm512_setzero_si512(), m));
-			}
-#else
 			LOOP (int j = 0; j < 8; j++) iq2_group(p + 2 + 8 * j, t + 32 * j, a->iq2);
-#endif
 			((f32 *)(tile + T256_D))[r] = 0.125f * half(p);
 			i32 *s = (i32 *)(tile + T256_S) + r;
 			LOOP (int j = 0; j < 8; j++) {
@@ -118,8 +156,42 @@ KERNEL tileIQ2_XXS(const struct tileArgs *a) {
 		tile += T256_BYTES;
 	}
 }
+#endif
 
 // tileQ2_K: blocks of 256, the codes already times their scales.
+#if LANES == 16
+KERNEL tileQ2_K(const struct tileArgs *a) {
+	const u8 *p = a->w;
+	u8 *tile = a->tile;
+	LOOP (i64 b = a->blocks; b > 0; b--) {
+		const u8 *row = p;
+		u8 *t = a->tmp, *m = t + 4096;
+		LOOP (int r = 0; r < 16; r++) {
+			__m128i s = _mm_loadu_si128((const void *)row), mask = _mm_set1_epi8(15);
+			__m512i sc = _mm512_castsi128_si512(_mm_and_si128(s, mask)), bits = i_load(row + 16);
+			_mm256_storeu_si256((void *)m, _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), mask)));
+			EACH(k, 4) {
+				const int at = 0x20002 * k;
+				__m512i group = _mm512_set_epi32(at + 0x90009, at + 0x90009, at + 0x90009, at + 0x90009, at + 0x80008, at + 0x80008, at + 0x80008,
+					at + 0x80008, at + 0x10001, at + 0x10001, at + 0x10001, at + 0x10001, at, at, at, at);
+				__m512i c = _mm512_and_si512(_mm512_srli_epi16(bits, 2 * k), _mm512_set1_epi8(3));
+				c = _mm512_mullo_epi16(c, _mm512_maskz_permutexvar_epi8(0x5555555555555555, group, sc)); // at most 45 each
+				_mm256_storeu_si256((void *)(t + 32 * k), _mm512_castsi512_si256(c));
+				_mm256_storeu_si256((void *)(t + 128 + 32 * k), _mm512_extracti64x4_epi64(c, 1));
+			}
+			row += a->stride;
+			t += 256;
+			m += 32;
+		}
+		f_store((f32 *)(tile + T256_D), halves16(p + 80, a->stride));
+		f_store((f32 *)(tile + T256_DM), halves16(p + 82, a->stride));
+		spread(a->tmp, tile, 64, 0, 32 * TILE);
+		spread8(a->tmp + 4096, tile + T256_MN);
+		p += 84;
+		tile += T256_BYTES;
+	}
+}
+#else
 KERNEL tileQ2_K(const struct tileArgs *a) {
 	u8 *tile = a->tile;
 	for (i64 b = 0; b < a->blocks; b++) {
@@ -145,6 +217,7 @@ KERNEL tileQ2_K(const struct tileArgs *a) {
 		tile += T256_BYTES;
 	}
 }
+#endif
 
 // tileQ4_K: blocks of 256.
 KERNEL tileQ4_K(const struct tileArgs *a) {

@@ -58,52 +58,61 @@ INLINE void mx_codes(const u8 *p, u8 *dst) { // 32
 }
 
 #if LANES == 16
+// The f16 at p of 16 rows.
+INLINE __m512 halves16(const u8 *p, i64 stride) {
+	__m128i a = _mm_setzero_si128(), b = a;
+#define ONE(v, i) v = _mm_insert_epi16(v, load16(p), i); p += stride; OPAQUE(p);
+	ONE(a, 0) ONE(a, 1) ONE(a, 2) ONE(a, 3) ONE(a, 4) ONE(a, 5) ONE(a, 6) ONE(a, 7)
+	ONE(b, 0) ONE(b, 1) ONE(b, 2) ONE(b, 3) ONE(b, 4) ONE(b, 5) ONE(b, 6) ONE(b, 7)
+#undef ONE
+	return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
+}
+
 // Codes of IQ2_XXS without a table in memory: grid indices pick two-bit digits from eight registers, digits pick
-// magnitudes, and signs come as masks.
+// magnitudes, and signs come as masks. Every qword of a vector belongs to one group of 32 weights, so no value crosses to
+// another: plane q has the weights 8q ... 8q+7 of each of the eight groups.
 struct iq2Regs { __m512i t[8]; };
 INLINE struct iq2Regs iq2_load(const struct iq2Tables *tab) {
 	struct iq2Regs r;
 	EACH(i, 8) r.t[i] = _mm512_loadu_si512(tab->codes + 32 * i);
 	return r;
 }
-// Index vectors, read from memory where they are used: with the tables they would not fit the registers. A caller makes
-// the pointer opaque in its loop.
-struct iq2Index {
-	u8 first[64];    // the grid indices, a word each
-	u16 word[4][32]; // every word four times, eight words a vector
-	u8 byte[4][64];  // sign bytes eight times: four of each of two groups
-	u32 pair[4][16]; // scales: the upper dword of group 2q and of group 2q+1
-};
 #define F(g) 8 * g, 0, 8 * g + 1, 0, 8 * g + 2, 0, 8 * g + 3, 0
-#define W(i) i, i, i, i
-#define B(i) i, i, i, i, i, i, i, i
-#define V(q) { W(8 * q), W(8 * q + 1), W(8 * q + 2), W(8 * q + 3), W(8 * q + 4), W(8 * q + 5), W(8 * q + 6), W(8 * q + 7) }
-#define S(q) { B(16 * q), B(16 * q + 1), B(16 * q + 2), B(16 * q + 3), B(16 * q + 8), B(16 * q + 9), B(16 * q + 10), B(16 * q + 11) }
-#define P(q) { B(4 * q), B(4 * q + 2) }
-static const struct iq2Index iq2_index __attribute__((aligned(64))) = {
-	{ F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7) }, { V(0), V(1), V(2), V(3) }, { S(0), S(1), S(2), S(3) }, { P(0), P(1), P(2), P(3) },
-};
+static const u8 iq2_first[64] __attribute__((aligned(64))) = { F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7) };
 
-INLINE __m512i iq2_digits(struct iq2Regs r, __m512i z, const struct iq2Index *k) { // 32 words: the digits of each grid index
-	__m512i i = _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_load_si512(k->first), z);
+// Digits of the grid entries: a word for each of a group's four.
+INLINE __m512i iq2_digits(struct iq2Regs r, __m512i z) {
+	__m512i i = _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_load_si512(iq2_first), z);
 	__mmask32 b6 = _mm512_test_epi16_mask(i, _mm512_set1_epi16(64)), b7 = _mm512_test_epi16_mask(i, _mm512_set1_epi16(128));
 	__m512i lo = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(r.t[0], i, r.t[1]), b6, _mm512_permutex2var_epi16(r.t[2], i, r.t[3]));
 	__m512i hi = _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(r.t[4], i, r.t[5]), b6, _mm512_permutex2var_epi16(r.t[6], i, r.t[7]));
 	return _mm512_mask_mov_epi16(lo, b7, hi);
 }
-// Sign bytes: qword g has the four of group g in its low half. The matrix keeps seven bits and adds their parity.
+// Sign bytes of a group, in the low half of its qword. The matrix keeps seven bits and adds their parity.
 INLINE __m512i iq2_signs(__m512i z) {
 	__m512i s = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720352e2720), z);
 	return _mm512_gf2p8affine_epi64_epi8(s, _mm512_set1_epi64(0x010204081020407f), 0);
 }
-INLINE __m512i iq2_mags(__m512i digits, const int q, const struct iq2Index *k) { // 64 magnitudes: elements 64q ...
-	__m512i d = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x0e0c0a0806040200), _mm512_permutexvar_epi16(_mm512_load_si512(k->word[q]), digits));
+// Digits and signs of the block at row + 2 of 16 rows, 128 bytes each: a pass of its own, since the way from an index to a
+// product is long, and a core looks at few rows at a time.
+INLINE void iq2_pass(const struct iq2Tables *from, const u8 *row, i64 stride, u8 *t) {
+	const struct iq2Regs tab = iq2_load(from);
+	LOOP (int i = 0; i < 16; i++) {
+		__m512i z = _mm512_loadu_si512(row + 2);
+		i_store(t, iq2_digits(tab, z));
+		i_store(t + 64, iq2_signs(z));
+		row += stride;
+		t += 128;
+	}
+}
+INLINE __m512i iq2_mags(__m512i digits, const int q) { // of plane q
+	__m512i d = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x0e0c0a0806040200 + 0x1010101010101010 * q), digits);
 	return _mm512_permutexvar_epi8(d, _mm512_set1_epi32(0x002b1908)); // by the low two bits; digit 3 does not occur
 }
-INLINE __mmask64 iq2_negative(__m512i signs, const int q, const struct iq2Index *k) {
-	return _mm512_test_epi8_mask(_mm512_permutexvar_epi8(_mm512_load_si512(k->byte[q]), signs), _mm512_set1_epi64(0x8040201008040201));
+INLINE __mmask64 iq2_negative(__m512i signs, const int q) {
+	return _mm512_bitshuffle_epi64_mask(signs, _mm512_set1_epi64(0x0706050403020100 + 0x0808080808080808 * q));
 }
-INLINE __m512i iq2_scales(__m512i z, const int q, const struct iq2Index *k) { // upper 16 bits of every lane are 0
-	return _mm512_permutexvar_epi32(_mm512_load_si512(k->pair[q]), _mm512_or_si512(_mm512_srli_epi64(z, 59), _mm512_set1_epi64(1)));
+INLINE __m512i iq2_scales(__m512i z) { // of each group, a qword
+	return _mm512_or_si512(_mm512_srli_epi64(z, 59), _mm512_set1_epi64(1));
 }
 #endif
