@@ -41,8 +41,8 @@ func (p *prices) add(rows, ctx int, took float64) {
 	switch now := took / p.pace; {
 	case c.paid == 1:
 		c.seconds = now
-	case c.paid == 2:
-		c.seconds = min(c.seconds, now) // the first step of its kind may have been prepared for
+	case c.paid <= 3:
+		c.seconds = min(c.seconds, now) // the first two steps of a kind may be prepared for: a device records them, then makes a graph
 	default:
 		const slow, quick = 0.08, 0.08
 		r := min(max(now/c.seconds, 0.7), 1.4) - 1 // one slow step is no news
