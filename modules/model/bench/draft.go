@@ -214,6 +214,24 @@ func (d *drafting) plain(ctx context.Context) error {
 
 const verifyTime = 15 * time.Second // after which no more rounds begin
 
+// ordinary are the remainders of a position by 128 at which a step of a few rows completes no compressed row of ratio 128: where it
+// does, it takes longer, by half a step of one row on a card.
+var ordinary = [2]int{16, 128 - 2*draft.Most}
+
+// settle goes on with the text to an ordinary position, and returns what follows it, the token that is known first.
+func (d *drafting) settle(ctx context.Context, q *model.Seq) ([]int32, error) {
+	tokens := append([]int32{d.o.Prompt[len(d.o.Prompt)-1]}, d.text...)
+	n := 0
+	for at := q.Len() % 128; at < ordinary[0] || at > ordinary[1]; at = (q.Len() + n) % 128 {
+		n++
+	}
+	if n = min(n, len(tokens)-draft.Most-1); n <= 0 {
+		return tokens, nil
+	}
+	_, err := q.Feed(ctx, tokens[:n], 0, nil, nil)
+	return tokens[n:], err
+}
+
 // verify times steps of 1 to Verify rows, none of which is kept. The best of several counts.
 func (d *drafting) verify(ctx context.Context) error {
 	if d.o.Verify <= 0 {
@@ -226,7 +244,10 @@ func (d *drafting) verify(ctx context.Context) error {
 	defer q.Free()
 	most := min(d.o.Verify, draft.Most+1, d.o.Gen)
 	best := make([]float64, most+1)
-	tokens := append([]int32{d.o.Prompt[len(d.o.Prompt)-1]}, d.text...)
+	tokens, err := d.settle(ctx, q)
+	if err != nil {
+		return err
+	}
 	started := time.Now()
 	for round := 0; round < 2 || round < 6 && time.Since(started) < verifyTime; round++ {
 		d.tell("steps of 1 to %d rows, round %d", most, round+1)
