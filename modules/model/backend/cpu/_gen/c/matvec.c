@@ -417,12 +417,6 @@ INLINE void q8_columns(const struct vecArgs *a) {
 	f_store(a->out, acc);
 }
 
-// The weights of two blocks of 34 bytes, as bytes of the pair of vectors that pair i of 16 blocks lies in.
-#define V8(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
-#define V32(n) V8(n), V8(n + 8), V8(n + 16), V8(n + 24)
-#define PAIR(i) { V32(4 * i + 2), V32(4 * i + 36) }
-static const u8 q8_pairs[8][64] __attribute__((aligned(64))) = { PAIR(0), PAIR(1), PAIR(2), PAIR(3), PAIR(4), PAIR(5), PAIR(6), PAIR(7) };
-
 // The f16 scales of 16 blocks: words 17 apart, four from each pair of vectors.
 INLINE __m512 q8_scales(const __m512i z[8]) {
 	const __m512i at = _mm512_castsi256_si512(_mm256_set_epi16(63, 46, 29, 12, 59, 42, 25, 8, 55, 38, 21, 4, 51, 34, 17, 0));

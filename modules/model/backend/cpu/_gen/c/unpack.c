@@ -43,12 +43,12 @@ INLINE void spread_planes(const u8 *tmp, u8 *q, int flip) {
 		EACH(c, 16) i_store(q + 4 * TILE * (8 * (c / 2) + c % 2), r[c]);
 	}
 }
-// Eight dwords of each row (stride 32 bytes) to as many columns.
-INLINE void spread8(const u8 *tmp, u8 *q) {
+// Eight dwords of each row (stride 32 bytes) to as many columns, step bytes apart.
+INLINE void spread8(const u8 *tmp, u8 *q, const int step) {
 	__m512i r[16];
 	EACH(i, 16) r[i] = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(tmp + 32 * i)));
 	turn16(r);
-	EACH(c, 8) i_store(q + 4 * TILE * c, r[c]);
+	EACH(c, 8) i_store(q + step * c, r[c]);
 }
 #else
 INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
@@ -64,7 +64,7 @@ INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
 #endif
 
 // n blocks of 32 of every row: eight at a time, the rest one by one. (The last ones write a block beyond: the tile has room.)
-#define TILE32(name, bytes, code) \
+#define TILE32(name, bytes, eight, code) \
 	INLINE void name##_blocks(const struct tileArgs *a, i64 b, const int n) { \
 		const u8 *row = a->w + bytes * b; \
 		u8 *d = a->tile + T32_BYTES * b + T32_D; \
@@ -88,17 +88,42 @@ INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
 	} \
 	KERNEL name(const struct tileArgs *a) { \
 		i64 b = 0; \
-		for (; b + 8 <= a->blocks; b += 8) name##_blocks(a, b, 8); \
+		for (; b + 8 <= a->blocks; b += 8) eight; \
 		for (; b < a->blocks; b++) name##_blocks(a, b, 1); \
 	}
 
-TILE32(tileQ8_0, 34, {
+#if LANES == 16
+// Eight blocks of every row, from whole vectors.
+INLINE void q8_eight(const struct tileArgs *a, i64 b) {
+	const __m512i at = _mm512_castsi128_si512(_mm_set_epi16(55, 38, 21, 4, 51, 34, 17, 0)); // scales: words 17 apart
+	const u8 *p = a->w + 34 * b;
+	u8 *t = a->tmp, *d = t + 4096;
+	LOOP (int r = 0; r < 16; r++) {
+		__m512i z[5];
+		EACH(i, 4) z[i] = i_load(p + 64 * i);
+		z[4] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + 256)));
+		EACH(i, 4) i_store(t + 64 * i, _mm512_permutex2var_epi8(z[i], _mm512_load_si512(q8_pairs[i]), z[i + 1]));
+		__m128i lo = _mm512_castsi512_si128(_mm512_permutex2var_epi16(z[0], at, z[1]));
+		__m128i hi = _mm512_castsi512_si128(_mm512_permutex2var_epi16(z[2], at, z[3]));
+		_mm256_storeu_ps((f32 *)d, _mm256_cvtph_ps(_mm_blend_epi16(lo, hi, 0xf0)));
+		p += a->stride;
+		t += 256;
+		d += 32;
+	}
+	spread(a->tmp, a->tile + T32_BYTES * b, 64, BIAS, T32_BYTES);
+	spread8(a->tmp + 4096, a->tile + T32_BYTES * b + T32_D, T32_BYTES);
+}
+#else
+#define q8_eight(a, b) tileQ8_0_blocks(a, b, 8)
+#endif
+
+TILE32(tileQ8_0, 34, q8_eight(a, b), {
 	*(b16 *)t = *(const b16 *)(p + 2);
 	*(b16 *)(t + 16) = *(const b16 *)(p + 18);
 	*(f32 *)d = half(p);
 })
 
-TILE32(tileMXFP4, 17, {
+TILE32(tileMXFP4, 17, tileMXFP4_blocks(a, b, 8), {
 	mx_codes(p, t);
 	*(f32 *)d = mxscale(*p);
 })
@@ -127,7 +152,7 @@ KERNEL tileIQ2_XXS(const struct tileArgs *a) {
 		}
 		f_store((f32 *)(tile + T256_D), f_mul(f_set(0.125f), halves16(p, a->stride)));
 		spread_planes(a->tmp, tile, BIAS);
-		spread8(a->tmp + 4096, tile + T256_S);
+		spread8(a->tmp + 4096, tile + T256_S, 4 * TILE);
 		p += 66;
 		tile += T256_BYTES;
 	}
@@ -186,7 +211,7 @@ KERNEL tileQ2_K(const struct tileArgs *a) {
 		f_store((f32 *)(tile + T256_D), halves16(p + 80, a->stride));
 		f_store((f32 *)(tile + T256_DM), halves16(p + 82, a->stride));
 		spread(a->tmp, tile, 64, 0, 32 * TILE);
-		spread8(a->tmp + 4096, tile + T256_MN);
+		spread8(a->tmp + 4096, tile + T256_MN, 4 * TILE);
 		p += 84;
 		tile += T256_BYTES;
 	}
@@ -220,6 +245,38 @@ KERNEL tileQ2_K(const struct tileArgs *a) {
 #endif
 
 // tileQ4_K: blocks of 256.
+#if LANES == 16
+KERNEL tileQ4_K(const struct tileArgs *a) {
+	const u8 *p = a->w;
+	u8 *tile = a->tile;
+	LOOP (i64 b = a->blocks; b > 0; b--) {
+		const u8 *row = p;
+		u8 *t = a->tmp, *s = t + 4096;
+		LOOP (int r = 0; r < 16; r++) {
+			__m128i mn = _mm_cvtsi64_si128(q4_mins(row));
+			_mm256_storeu_si256((void *)s, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(q4_scales(row))));
+			_mm256_storeu_si256((void *)(s + 512), _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(mn, mn)));
+			EACH(k, 4) { // groups 0 and 2, 1 and 3, 4 and 6, 5 and 7
+				__m512i c = i_load(row + 16 + 64 * (k / 2));
+				c = _mm512_and_si512(k & 1 ? _mm512_srli_epi16(c, 4) : c, _mm512_set1_epi8(15));
+				u8 *to = t + 128 * (k / 2) + 32 * (k & 1);
+				_mm256_storeu_si256((void *)to, _mm512_castsi512_si256(c));
+				_mm256_storeu_si256((void *)(to + 64), _mm512_extracti64x4_epi64(c, 1));
+			}
+			row += a->stride;
+			t += 256;
+			s += 32;
+		}
+		f_store((f32 *)(tile + T256_D), halves16(p, a->stride));
+		f_store((f32 *)(tile + T256_DM), halves16(p + 2, a->stride));
+		spread(a->tmp, tile, 64, 0, 32 * TILE);
+		spread8(a->tmp + 4096, tile + T256_S, 4 * TILE);
+		spread8(a->tmp + 4608, tile + T256_MN, 4 * TILE);
+		p += 144;
+		tile += T256_BYTES;
+	}
+}
+#else
 KERNEL tileQ4_K(const struct tileArgs *a) {
 	u8 *tile = a->tile;
 	for (i64 b = 0; b < a->blocks; b++) {
@@ -253,6 +310,7 @@ KERNEL tileQ4_K(const struct tileArgs *a) {
 		tile += T256_BYTES;
 	}
 }
+#endif
 
 // Plain rows to (elements, TILE) f32; blocks is a multiple of LANES.
 #if LANES == 16

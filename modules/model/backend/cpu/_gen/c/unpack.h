@@ -68,6 +68,12 @@ INLINE __m512 halves16(const u8 *p, i64 stride) {
 	return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1));
 }
 
+// The weights of two blocks of 34 bytes, as bytes of the pair of vectors that pair i of 16 blocks lies in.
+#define V8(n) n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7
+#define V32(n) V8(n), V8(n + 8), V8(n + 16), V8(n + 24)
+#define PAIR(i) { V32(4 * i + 2), V32(4 * i + 36) }
+static const u8 q8_pairs[8][64] __attribute__((aligned(64))) = { PAIR(0), PAIR(1), PAIR(2), PAIR(3), PAIR(4), PAIR(5), PAIR(6), PAIR(7) };
+
 // Codes of IQ2_XXS without a table in memory: grid indices pick two-bit digits from eight registers, digits pick
 // magnitudes, and signs come as masks. Every qword of a vector belongs to one group of 32 weights, so no value crosses to
 // another: plane q has the weights 8q ... 8q+7 of each of the eight groups.
