@@ -1,5 +1,5 @@
-// Package js drives the server with the JavaScript clients of OpenAI and Anthropic. Its test starts the servers, and node's
-// own test runner does the rest:
+// Package js drives the server with the JavaScript clients of OpenAI and Anthropic. Its test starts the servers,
+// which answer by a script or with the demo model, and node's own test runner does the rest:
 //
 //	go tool task test:js
 //

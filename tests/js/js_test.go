@@ -14,9 +14,12 @@ import (
 	"github.com/ds4-go/ds4/modules/serve"
 	"github.com/ds4-go/ds4/modules/serve/sched"
 	"github.com/ds4-go/ds4/modules/serve/servetest"
+	"github.com/ds4-go/ds4/tests/internal/program"
 )
 
-const key = "sk-test-key"
+const key = program.Key
+
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 const call = "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"get_weather\">\n<｜DSML｜parameter name=\"city\" string=\"true\">Paris</｜DSML｜parameter>\n" +
 	"</｜DSML｜invoke>\n</｜DSML｜tool_calls>"
@@ -70,13 +73,14 @@ func TestClients(t *testing.T) {
 	if _, err := os.Stat("node_modules"); err != nil {
 		t.Skip("tests/js/node_modules is missing; \"go tool task test:js\" installs it and runs this test")
 	}
-	for _, file := range []string{"openai.test.mjs", "anthropic.test.mjs"} {
+	demo := program.Serve(t, program.Options{})
+	for _, file := range []string{"openai.test.mjs", "anthropic.test.mjs", "demo.test.mjs"} {
 		t.Run(file, func(t *testing.T) { // one after the other: a file counts who else is served
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			c := exec.CommandContext(ctx, node, "--test", file)
 			c.Env = append(os.Environ(), "DS4_TEST_KEY="+key, "DS4_TEST_SCRIPTED="+scripted(t, 0, 0, 0),
-				"DS4_TEST_NARROW="+scripted(t, 1, 1, time.Millisecond))
+				"DS4_TEST_NARROW="+scripted(t, 1, 1, time.Millisecond), "DS4_TEST_DEMO="+demo.URL)
 			if out, err := c.CombinedOutput(); err != nil {
 				t.Errorf("node --test: %v\n%s", err, out)
 			}

@@ -7,6 +7,7 @@ const env = (name) => {
 export const key = env('DS4_TEST_KEY');
 export const scripted = env('DS4_TEST_SCRIPTED'); // answers as js_test.go has it
 export const narrow = env('DS4_TEST_NARROW'); // the same for one client at a time, and slowly
+export const demo = env('DS4_TEST_DEMO'); // "ds4 serve --demo"
 
 // gauge is a number of the server's metrics.
 export async function gauge(url, name) {
