@@ -23,7 +23,7 @@ type Controller struct {
 	gain   float64 // that was hoped for when guesses were last decided on, over none
 
 	// ledger is time in seconds that guessing may yet lose. A small share of all time comes in, and what guesses brought;
-	// what they cost goes out. Below zero nothing is guessed.
+	// what they cost goes out. Below zero nothing is guessed, and a draft may cost no more than there is, if all of it is wrong.
 	ledger float64
 	opened bool
 	step   struct {
@@ -164,7 +164,11 @@ func (c *Controller) decide(bets []bet, spare int) {
 	for i, b := range order[:max(min(len(order), spare), 0)] {
 		tokens += b.odds
 		least *= 1 + rowPrice
-		if rate := tokens / max(c.prices.of(rows+i+1, ctx), least); rate > most*(1+1e-9) {
+		price := max(c.prices.of(rows+i+1, ctx), least)
+		if price-plain > c.ledger {
+			break // all of it can be wrong: then shorter drafts go on, where a debt would stop them for long
+		}
+		if rate := tokens / price; rate > most*(1+1e-9) {
 			best, most = i+1, rate
 		}
 	}
