@@ -34,7 +34,7 @@ type agent struct {
 var all = []agent{
 	{bin: "opencode", heading: "## opencode", place: ".config/opencode/opencode.json", run: `opencode run "$TASK"`},
 	{bin: "pi", heading: "## Pi", place: ".pi/agent/models.json", run: `pi -p --model ds4/deepseek-v4-flash "$TASK"`},
-	{bin: "codex", heading: "## Codex", place: ".codex/config.toml", run: `codex exec --skip-git-repo-check "$TASK"`},
+	{bin: "codex", heading: "## Codex", place: ".codex/config.toml", run: `codex exec --strict-config --skip-git-repo-check "$TASK"`},
 	{bin: "claude", heading: "## Claude Code", run: `claude -p --allowedTools Read -- "$TASK"`},
 	{bin: "cn", heading: "## Continue", place: ".continue/config.yaml", run: `cn -p --config ~/.continue/config.yaml "$TASK"`},
 }
@@ -103,7 +103,7 @@ func TestScripted(t *testing.T) {
 			r := &reader{dir: d.work, file: file}
 			config := pasted(t, a.heading, 0, scripted(t, r))
 			// As the documentation says of it: as much as the server has. A token here is a byte.
-			config = strings.Replace(config, `"context": 32768`, `"context": 524288`, 1)
+			config = strings.NewReplacer(`"context": 32768`, `"context": 524288`, `_window = 32768`, `_window = 524288`).Replace(config)
 			lines := a.run
 			if a.place != "" {
 				d.write(filepath.Join(d.home, a.place), config)
