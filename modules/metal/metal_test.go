@@ -241,6 +241,22 @@ func TestWrap(t *testing.T) {
 	}
 }
 
+// TestAvailable asks Mach for the memory that is left.
+func TestAvailable(t *testing.T) {
+	d := open(t)
+	for _, n := range []uint64{5 << 30, 0} {
+		if err := standin.Set("available", int64(n)); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Available(); got != n {
+			t.Errorf("want %d bytes, got %d", n, got)
+		}
+	}
+	if err := standin.Set("available", 64<<30); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	d := open(t)
 	ev, err := d.NewEvent()

@@ -18,6 +18,7 @@ var rt struct {
 	msgSend, selRegisterName, getClass uintptr
 	poolPush, poolPop                  uintptr
 	createDevice                       uintptr
+	hostSelf, hostStatistics           uintptr // 0: not known
 }
 
 var loading struct {
@@ -32,9 +33,9 @@ func load(path string) error {
 	if loading.done {
 		return nil
 	}
-	objc, mtl := objcPath, metalPath
+	objc, mtl, system := objcPath, metalPath, systemPath
 	if path != "" {
-		objc, mtl = path, path
+		objc, mtl, system = path, path, path
 	}
 	if objc == "" {
 		return fmt.Errorf("metal: %w", ErrUnsupported)
@@ -56,6 +57,8 @@ func load(path string) error {
 		}
 		*s.to = p
 	}
+	rt.hostSelf, _ = symbol(system, "mach_host_self") // free memory: good to know, not necessary
+	rt.hostStatistics, _ = symbol(system, "host_statistics64")
 	for name, to := range selectors {
 		*to = sel(call(rt.selRegisterName, uintptr(unsafe.Pointer(cstr(name)))))
 	}

@@ -5,4 +5,6 @@ package metal
 const (
 	objcPath  = "/usr/lib/libobjc.A.dylib"
 	metalPath = "/System/Library/Frameworks/Metal.framework/Metal"
+
+	systemPath = "/usr/lib/libSystem.B.dylib"
 )

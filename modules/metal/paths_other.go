@@ -3,4 +3,4 @@
 package metal
 
 // There is no Metal here; Options.Library may name a stand-in.
-const objcPath, metalPath = "", ""
+const objcPath, metalPath, systemPath = "", "", ""

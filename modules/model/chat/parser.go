@@ -19,6 +19,8 @@ type ParserOptions struct {
 	// Strict leaves a call block that stands in unfinished reasoning there. Otherwise, if the block is complete and
 	// nothing follows it, the reasoning counts as finished and the calls are made.
 	Strict bool
+	// Official takes blocks in other than the official spelling for text.
+	Official bool
 	// CoerceStrings gives a value marked as a string the type its schema declares, if it can be read as that.
 	CoerceStrings bool
 	// Stops are stop strings. They end the completion where they occur in the content; not in reasoning or calls.
@@ -299,7 +301,9 @@ func (p *Parser) tagAt(i int) (found *tag, partial bool) {
 	}
 	if !p.o.NoCalls && (p.state == inText || !p.o.Strict) {
 		for _, t := range blockTags {
-			try(t)
+			if !p.o.Official || !t.block.lax {
+				try(t)
+			}
 		}
 	}
 	return found, partial && found == nil

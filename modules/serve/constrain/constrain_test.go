@@ -68,8 +68,21 @@ func TestSchema(t *testing.T) {
 
 func TestSchemaRefuses(t *testing.T) {
 	for _, c := range []struct{ schema, want string }{
-		{`{"type":"string","pattern":"x"}`, "schema.pattern: is not supported"},
-		{`{"type":"object","properties":{"a":{"type":"number","minimum":3}}}`, "schema.properties.a.minimum: is not supported"},
+		{`{"type":"string","pattern":"\\bx"}`, "schema.pattern: "},
+		{`{"type":"string","pattern":"(?=x)"}`, "schema.pattern: "},
+		{`{"type":"string","pattern":"a^"}`, "schema.pattern: "},
+		{`{"type":"string","pattern":"x","minLength":3}`, "schema.pattern: is not supported beside"},
+		{`{"type":"string","pattern":"((a{1000}){1000}){1000}"}`, "schema.pattern: "},
+		{`{"type":"string","pattern":"(` + strings.Repeat("ab", 200) + `){999}"}`, "steps"},
+		{`{"type":"string","minimum":1}`, "schema.minimum: is not supported"},
+		{`{"type":"object","properties":{"a":{"type":"number","minimum":0.5}}}`, "schema.properties.a.minimum: want a whole number"},
+		{`{"type":"number","multipleOf":0.01}`, "schema.multipleOf: is not supported"},
+		{`{"type":"integer","multipleOf":0}`, "schema.multipleOf: want a positive integer"},
+		{`{"type":"integer","multipleOf":7,"minimum":1,"maximum":6}`, "schema.multipleOf: there is none"},
+		{`{"type":"integer","multipleOf":7,"minimum":1}`, "schema.multipleOf: want at most 4096"},
+		{`{"type":"integer","minimum":3,"exclusiveMaximum":3}`, "allow no integer"},
+		{`{"type":"integer","exclusiveMinimum":true}`, "schema.exclusiveMinimum: want a number"},
+		{`{"type":"array","uniqueItems":true}`, "schema.uniqueItems: is not supported"},
 		{`{"type":"thing"}`, "schema.type: want object"},
 		{`{"$ref":"http://example.org"}`, "want a place in the schema"},
 		{`{"$ref":"#/$defs/no"}`, "there is no"},
@@ -82,6 +95,65 @@ func TestSchemaRefuses(t *testing.T) {
 	} {
 		if _, err := Schema([]byte(c.schema)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: want %q, got %v", c.schema, c.want, err)
+		}
+	}
+}
+
+func TestKeywords(t *testing.T) {
+	for _, c := range []struct {
+		schema  string
+		yes, no []string
+	}{
+		{`{"type":"string","pattern":"^[A-Z]{2}-\\d+$"}`, []string{`"AB-1"`, `"ZZ-0042"`}, []string{`"AB-"`, `"aB-1"`, `"AB-1x"`, `""`}},
+		{`{"type":"string","pattern":"b+"}`, []string{`"b"`, `"abbc"`, `"é\nb"`}, []string{`""`, `"a"`}},
+		{`{"type":"string","pattern":"^a|b$"}`, []string{`"a"`, `"ax"`, `"xb"`}, []string{`"xa"`, `"bx"`}},
+		{`{"type":"string","pattern":"^[^é\"]$"}`, []string{`"e"`, `"\\"`, `"\n"`, `"😀"`, `"ê"`}, []string{`"é"`, `"\\\""`, `"ee"`}},
+		{`{"type":"string","pattern":"(?i)^straße$"}`, []string{`"straße"`, `"STRAẞE"`}, []string{`"strasse"`}},
+		{`{"type":"string","pattern":"^.$"}`, []string{`"\t"`, `"x"`}, []string{`"\n"`, `"xx"`}},
+		{`{"type":"integer","minimum":-3,"maximum":120}`, []string{"-3", "-1", "0", "7", "99", "120"}, []string{"-4", "-0", "121", "1.0", "012"}},
+		{`{"type":"integer","exclusiveMinimum":99,"exclusiveMaximum":1005}`, []string{"100", "999", "1000", "1004"}, []string{"99", "1005", "-100"}},
+		{`{"type":"integer","minimum":1}`, []string{"1", "10", "9007199254740992"}, []string{"0", "-1", "9007199254740993"}},
+		{`{"type":"integer","maximum":-10}`, []string{"-10", "-123"}, []string{"-9", "0", "5"}},
+		{`{"type":"integer","multipleOf":5,"minimum":-7,"maximum":12}`, []string{"-5", "0", "5", "10"}, []string{"-10", "15", "3"}},
+		{`{"type":"integer","multipleOf":12}`, []string{"0", "12", "-24", "120", "1200000000000"}, []string{"1", "18", "-6", "00", "-0"}},
+		{`{"type":"number","minimum":0,"maximum":1}`, []string{"0", "0.25", "1", "1.0", "0.0"}, []string{"-0.1", "1.01", "2", "1e9"}},
+		{`{"type":"number","exclusiveMinimum":0,"exclusiveMaximum":2}`, []string{"0.001", "1", "1.999"}, []string{"0", "0.0", "2", "2.0", "-1"}},
+		{`{"type":"number","minimum":-2}`, []string{"-2", "-1.5", "-0.5", "0", "1234.5"}, []string{"-2.1", "-3"}},
+		{`{"type":"number","maximum":-1}`, []string{"-1", "-1.5", "-20"}, []string{"-0.5", "0", "1"}},
+		{`{"type":["integer","null"],"minimum":3}`, []string{"null", "3"}, []string{"2"}},
+	} {
+		g, err := Schema([]byte(c.schema))
+		if err != nil {
+			t.Errorf("%s: %v", c.schema, err)
+			continue
+		}
+		for _, s := range c.yes {
+			if !matches(g, s) {
+				t.Errorf("%s: want %s allowed", c.schema, s)
+			}
+		}
+		for _, s := range c.no {
+			if matches(g, s) {
+				t.Errorf("%s: want %s refused", c.schema, s)
+			}
+		}
+	}
+}
+
+// TestBounds compares every integer around some bounds with what the bounds say.
+func TestBounds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 60 {
+		lo := rng.IntN(2400) - 1200
+		hi, by := lo+rng.IntN(1200), 1+rng.IntN(9)
+		g, err := Schema(fmt.Appendf(nil, `{"type":"integer","minimum":%d,"maximum":%d,"multipleOf":%d}`, lo, hi, by))
+		if err != nil {
+			continue // no multiple between them
+		}
+		for i := lo - 30; i < hi+30; i++ {
+			if want := lo <= i && i <= hi && i%by == 0; matches(g, fmt.Sprint(i)) != want {
+				t.Fatalf("%d from %d to %d by %d: want %t", i, lo, hi, by, want)
+			}
 		}
 	}
 }
@@ -159,6 +231,9 @@ func matchesStart(g *Grammar, text string) bool { return g.Matcher(vocab).Write(
 func FuzzSchema(f *testing.F) {
 	f.Add([]byte(person), []byte(`{"name":"Al","tags":["x"]}`))
 	f.Add([]byte(`{"anyOf":[{"$ref":"#/$defs/a"}],"$defs":{"a":{"type":"array","items":{"$ref":"#"}}}}`), []byte(`[[[]]]`))
+	f.Add([]byte(`{"type":"string","pattern":"^[^a-c]+(x|\\d{2,3})?$"}`), []byte(`"zé12"`))
+	f.Add([]byte(`{"type":"array","items":{"type":"integer","minimum":-3,"exclusiveMaximum":40,"multipleOf":3},"maxItems":3}`), []byte(`[-3, 39]`))
+	f.Add([]byte(`{"type":"number","exclusiveMinimum":0,"maximum":7}`), []byte(`0.5`))
 	f.Fuzz(func(t *testing.T, schema, text []byte) {
 		g, err := Schema(schema)
 		if err != nil {

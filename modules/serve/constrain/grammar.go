@@ -1,6 +1,9 @@
 package constrain
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+)
 
 // class is a set of bytes.
 type class [4]uint64
@@ -20,6 +23,9 @@ func bytes(ranges ...byte) class {
 	}
 	return c
 }
+
+// maxProgram bounds the instructions of a program.
+const maxProgram = 1 << 18
 
 type op uint8
 
@@ -63,6 +69,9 @@ func lit(s string) expr {
 func seq(list ...expr) expr {
 	return func(p *program) {
 		for _, e := range list {
+			if len(p.code) > maxProgram {
+				return // repetitions of repetitions; finish has the error
+			}
 			e(p)
 		}
 	}
@@ -131,18 +140,21 @@ type Grammar struct {
 }
 
 // finish writes the rules behind the start.
-func (p *program) finish(start expr) *Grammar {
+func (p *program) finish(start expr) (*Grammar, error) {
 	start(p)
 	p.code = append(p.code, instr{op: opEnd})
-	for i := 0; i < len(p.rules); i++ {
+	for i := 0; i < len(p.rules) && len(p.code) <= maxProgram; i++ {
 		p.start = append(p.start, len(p.code))
 		p.rules[i](p)
 		p.code = append(p.code, instr{op: opRet})
+	}
+	if len(p.code) > maxProgram {
+		return nil, fmt.Errorf("schema: want at most %d steps, got more", maxProgram)
 	}
 	for i := range p.code {
 		if p.code[i].op == opCall {
 			p.code[i].x = p.start[p.code[i].x]
 		}
 	}
-	return &Grammar{code: p.code}
+	return &Grammar{code: p.code}, nil
 }

@@ -43,7 +43,7 @@ type kinds struct {
 	value, str, object, array, space expr
 }
 
-func (p *program) json() kinds {
+func (p *program) json(a alphabet) kinds {
 	value, defineValue := p.rule()
 	str, defineStr := p.rule()
 	object, defineObject := p.rule()
@@ -51,7 +51,7 @@ func (p *program) json() kinds {
 	blank, defineBlank := p.rule()
 	k := kinds{value, str, object, array, blank}
 	defineBlank(space())
-	defineStr(seq(lit(`"`), star(char()), lit(`"`)))
+	defineStr(seq(lit(`"`), star(a.char()), lit(`"`)))
 	defineObject(k.list("{", "}", seq(str, blank, lit(":"), blank, value)))
 	defineArray(k.list("[", "]", value))
 	defineValue(alt(str, object, array, number(), lit("true"), lit("false"), lit("null")))
@@ -61,6 +61,7 @@ func (p *program) json() kinds {
 // JSON is any JSON object.
 func JSON() *Grammar {
 	p := &program{}
-	k := p.json()
-	return p.finish(seq(k.space, k.object))
+	k := p.json(alphabet{})
+	g, _ := p.finish(seq(k.space, k.object)) // it is small
+	return g
 }

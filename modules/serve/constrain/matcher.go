@@ -3,6 +3,7 @@ package constrain
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
 )
@@ -26,15 +27,22 @@ type trieEdge struct {
 }
 
 // NewVocab makes the tree of a tokenizer's tokens. Special tokens are no text and never allowed, but for the one that
-// ends a turn.
+// ends a turn, and for the one that marks the tags of calls.
 func NewVocab(t *tokenizer.Tokenizer) *Vocab {
-	v := &Vocab{n: t.Len(), eos: t.Special().EOS, nodes: make([]trieNode, 1), text: t.Text}
+	v := &Vocab{n: t.Len(), eos: t.Special().EOS, nodes: make([]trieNode, 1)}
+	v.text = func(id int32) string {
+		if id == t.Special().DSML {
+			return dsml
+		}
+		return t.Text(id)
+	}
 	for id := range int32(t.Len()) {
-		if t.IsSpecial(id) || t.Text(id) == "" {
+		text := v.text(id)
+		if text != dsml && t.IsSpecial(id) || text == "" || strings.Contains(text, dsml) && id != t.Special().DSML {
 			continue
 		}
 		at := int32(0)
-		for _, b := range []byte(t.Text(id)) {
+		for _, b := range []byte(text) {
 			at = v.child(at, b)
 		}
 		v.nodes[at].tokens = append(v.nodes[at].tokens, id)

@@ -13,27 +13,23 @@ var annotations = map[string]bool{
 	"examples": true, "example": true, "deprecated": true, "readOnly": true, "writeOnly": true, "format": true, "strict": true, "discriminator": true,
 }
 
-// maxSchema bounds the instructions of a schema's program.
-const maxSchema = 1 << 18
-
 // Schema is JSON of a schema. It knows type, enum, const, properties, required, additionalProperties, items, minItems,
-// maxItems, minLength, maxLength, anyOf, oneOf, allOf of one, and $ref into the schema itself; a schema with another
-// keyword that restricts values is an error that names it. Properties come in the order of the schema, and only declared
-// ones come where there are any.
+// maxItems, minLength, maxLength, pattern, minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf of integers, anyOf,
+// oneOf, allOf of one, and $ref into the schema itself; a schema with another keyword that restricts values is an error that
+// names it. Properties come in the order of the schema, and only declared ones come where there are any.
 func Schema(raw []byte) (*Grammar, error) {
 	n, err := wire.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	s := &schema{p: &program{}, root: n, refs: map[string]expr{}}
-	s.k = s.p.json()
+	s := newSchema(&program{}, n, alphabet{})
 	e := s.value(n, "schema")
 	if s.err != nil {
 		return nil, s.err
 	}
-	g := s.p.finish(seq(s.k.space, e))
-	if len(g.code) > maxSchema {
-		return nil, fmt.Errorf("schema: want at most %d steps, got %d", maxSchema, len(g.code))
+	g, err := s.p.finish(seq(s.k.space, e))
+	if err != nil {
+		return nil, err
 	}
 	// behind the white space, something must be allowed
 	if first := newCache(nil, g.code).closure([]thread{{1, 0}}); len(first.threads) == 0 {
@@ -45,9 +41,16 @@ func Schema(raw []byte) (*Grammar, error) {
 type schema struct {
 	p    *program
 	k    kinds
+	a    alphabet // of strings inside JSON
 	root *wire.Node
 	refs map[string]expr
 	err  error
+
+	depth, arguments int // of references that lead to an argument, and how many were read
+}
+
+func newSchema(p *program, root *wire.Node, a alphabet) *schema {
+	return &schema{p: p, k: p.json(a), a: a, root: root, refs: map[string]expr{}}
 }
 
 func (s *schema) fail(path, format string, a ...any) expr {
@@ -166,11 +169,14 @@ func (s *schema) ofType(t string, n *wire.Node, path string, use func(...string)
 	case "array":
 		return s.array(n, path, use)
 	case "string":
-		return s.text(n, path, use)
+		if !hasKey(n, "minLength") && !hasKey(n, "maxLength") && !hasKey(n, "pattern") {
+			return s.k.str
+		}
+		return seq(lit(`"`), s.text(n, path, use, s.a), lit(`"`))
 	case "integer":
-		return integer()
+		return s.integer(n, path, use)
 	case "number":
-		return number()
+		return s.number(n, path, use)
 	case "boolean":
 		return alt(lit("true"), lit("false"))
 	case "null":
@@ -222,14 +228,30 @@ func times(lo, hi int, e, between expr) expr {
 	return seq(e, more(lo-1, hi))
 }
 
-func (s *schema) text(n *wire.Node, path string, use func(...string)) expr {
+// text is a string without what is around it.
+func (s *schema) text(n *wire.Node, path string, use func(...string), a alphabet) expr {
 	lo, hi := s.bounds(n, path, "minLength", "maxLength", use)
-	if lo == 0 && hi < 0 {
-		return s.k.str
+	use("pattern")
+	if hasKey(n, "pattern") {
+		at, p := path+".pattern", n.Get("pattern")
+		switch {
+		case lo > 0 || hi >= 0:
+			return s.fail(at, "is not supported beside minLength and maxLength")
+		case p.Kind != wire.String || len(p.Text) > maxPattern:
+			return s.fail(at, "want a string of at most %d bytes", maxPattern)
+		}
+		e, err := s.pattern(p.Text, a)
+		if err != nil {
+			return s.fail(at, "%s", err)
+		}
+		return e
 	}
 	c, define := s.p.rule()
-	define(char())
-	return seq(lit(`"`), times(lo, hi, c, empty), lit(`"`))
+	define(a.char())
+	if lo == 0 && hi < 0 {
+		return star(c)
+	}
+	return times(lo, hi, c, empty)
 }
 
 func (s *schema) array(n *wire.Node, path string, use func(...string)) expr {
@@ -267,13 +289,7 @@ func (s *schema) object(n *wire.Node, path string, use func(...string)) expr {
 		}
 		return s.k.list("{", "}", seq(s.k.str, s.k.space, lit(":"), s.k.space, value))
 	}
-	required := map[string]bool{}
-	for _, r := range n.Get("required").Items {
-		if !hasKey(props, r.Text) {
-			return s.fail(path+".required", "want declared properties, got %q", r.Text)
-		}
-		required[r.Text] = true
-	}
+	required := s.required(n, path)
 	next := [2]expr{empty, empty} // without and with a comma due
 	for i := len(props.Keys) - 1; i >= 0; i-- {
 		key := props.Keys[i]
@@ -298,25 +314,46 @@ func (s *schema) object(n *wire.Node, path string, use func(...string)) expr {
 	return seq(lit("{"), s.k.space, next[0], lit("}"))
 }
 
+// required are the names of properties that must come. They must be declared.
+func (s *schema) required(n *wire.Node, path string) map[string]bool {
+	out := map[string]bool{}
+	for _, r := range n.Get("required").Items {
+		if !hasKey(n.Get("properties"), r.Text) {
+			s.fail(path+".required", "want declared properties, got %q", r.Text)
+		}
+		out[r.Text] = true
+	}
+	return out
+}
+
 // ref is a schema elsewhere in the schema, which may be around this one.
 func (s *schema) ref(v *wire.Node, path string) expr {
 	if call, ok := s.refs[v.Text]; ok {
 		return call
 	}
-	rest, ok := strings.CutPrefix(v.Text, "#")
-	if !ok || v.Kind != wire.String {
-		return s.fail(path, "want a place in the schema itself, such as #/$defs/name, got %q", v.Text)
-	}
-	n := s.root
-	for _, part := range strings.Split(rest, "/")[1:] {
-		part = strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~")
-		if !hasKey(n, part) {
-			return s.fail(path, "there is no %q", v.Text)
-		}
-		n = n.Get(part)
+	n, err := s.lookup(v)
+	if err != nil {
+		return s.fail(path, "%s", err)
 	}
 	call, define := s.p.rule()
 	s.refs[v.Text] = call
 	define(s.value(n, v.Text))
 	return call
+}
+
+// lookup finds what a reference means.
+func (s *schema) lookup(v *wire.Node) (*wire.Node, error) {
+	rest, ok := strings.CutPrefix(v.Text, "#")
+	if !ok || v.Kind != wire.String {
+		return nil, fmt.Errorf("want a place in the schema itself, such as #/$defs/name, got %q", v.Text)
+	}
+	n := s.root
+	for _, part := range strings.Split(rest, "/")[1:] {
+		part = strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~")
+		if !hasKey(n, part) {
+			return nil, fmt.Errorf("there is no %q", v.Text)
+		}
+		n = n.Get(part)
+	}
+	return n, nil
 }

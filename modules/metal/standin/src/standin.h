@@ -23,7 +23,7 @@ struct Config {
   u32 seed = 1;
   int threads = 2, macos = 15;
   bool shuffle = true, trace = false; // trace: count bytes, and look for races in threadgroup memory
-  u64 working_set = 8ull << 30, max_buffer = 4ull << 30, memory = 64ull << 30;
+  u64 working_set = 8ull << 30, max_buffer = 4ull << 30, memory = 64ull << 30, available = 64ull << 30, skip_barrier = 0;
   void set(const std::string &name, const std::string &v) {
     u64 n = strtoull(v.c_str(), 0, 10);
     if (name == "clang") clang = v;
@@ -34,6 +34,8 @@ struct Config {
     else if (name == "working_set") working_set = n;
     else if (name == "max_buffer") max_buffer = n;
     else if (name == "memory") memory = n;
+    else if (name == "available") available = n;
+    else if (name == "skip_barrier") skip_barrier = n;
     else abort();
   }
 };

@@ -80,7 +80,7 @@ func pick(name string) (*variant, error) {
 }
 
 func (v *variant) products() {
-	few := func(avx512 int) int { // BenchmarkFew on Zen 5; the others were not measured so closely
+	few := func(avx512 int) int { // from the kernels' times on Zen 5; the others were not measured so closely
 		if v.lanes == maxLanes {
 			return avx512
 		}
@@ -89,11 +89,11 @@ func (v *variant) products() {
 	v.ops = map[gguf.Type]*product{
 		gguf.TypeF16:     {v.vecF16, v.tileF16, v.gemmF32, 1, 2, tilePlain, few(1)},
 		gguf.TypeF32:     {v.vecF32, v.tileF32, v.gemmF32, 1, 4, tilePlain, few(1)},
-		gguf.TypeQ8_0:    {v.vecQ8_0, v.tileQ8_0, v.gemm32, 32, 34, tile32Bytes, few(5)},
+		gguf.TypeQ8_0:    {v.vecQ8_0, v.tileQ8_0, v.gemm32, 32, 34, tile32Bytes, few(4)},
 		gguf.TypeMXFP4:   {v.vecMXFP4, v.tileMXFP4, v.gemm32, 32, 17, tile32Bytes, few(2)},
-		gguf.TypeQ2_K:    {v.vecQ2_K, v.tileQ2_K, v.gemmQ2_K, 256, 84, tile256Bytes, few(6)},
-		gguf.TypeQ4_K:    {v.vecQ4_K, v.tileQ4_K, v.gemmQ4_K, 256, 144, tile256Bytes, few(6)},
-		gguf.TypeIQ2_XXS: {v.vecIQ2_XXS, v.tileIQ2_XXS, v.gemmIQ2_XXS, 256, 66, tile256Bytes, few(2)},
+		gguf.TypeQ2_K:    {v.vecQ2_K, v.tileQ2_K, v.gemmQ2_K, 256, 84, tile256Bytes, few(3)},
+		gguf.TypeQ4_K:    {v.vecQ4_K, v.tileQ4_K, v.gemmQ4_K, 256, 144, tile256Bytes, few(3)},
+		gguf.TypeIQ2_XXS: {v.vecIQ2_XXS, v.tileIQ2_XXS, v.gemmIQ2_XXS, 256, 66, tile256Bytes, few(1)},
 	}
 }
 

@@ -27,27 +27,25 @@ func Need(sh backend.Shape, lim backend.Limits) int64 {
 }
 
 // Admit says before anything is allocated whether weights and needs fit a machine whose GPU can use workingSet bytes and whose
-// system can give free (0: not known). Its error says what would fit, and what can be done.
+// system can give free (0: not known), files in its cache included, for that is where weights lie. Its error says what would
+// fit, and what can be done.
 func Admit(name string, workingSet, free, weights int64, sh backend.Shape, lim backend.Limits) error {
 	room := workingSet - weights
 	need := Need(sh, lim)
 	gib := func(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 	if need <= room {
-		if free > 0 && need > free-reserveBytes {
-			return fmt.Errorf("metal: %s: want %s of free memory beside the weights, got %s: close other programs or ask for less context: %w",
-				name, gib(need+reserveBytes), gib(free), backend.ErrMemory)
+		if all := weights + need + reserveBytes; free > 0 && all > free {
+			return fmt.Errorf("metal: %s: want %s of free memory (weights %s, context of %d tokens and scratch %s, %s for the system), got %s: close other programs%s: %w",
+				name, gib(all), gib(weights), lim.CtxTokens, gib(need), gib(reserveBytes), gib(free), shorter(sh, lim, free-weights-reserveBytes), backend.ErrMemory)
 		}
 		return nil
 	}
 	err := fmt.Errorf("metal: %s: want %s (weights %s, context of %d tokens and scratch %s), the GPU can use %s",
 		name, gib(weights+need), gib(weights), lim.CtxTokens, gib(need), gib(workingSet))
-	less := lim
-	for less.CtxTokens /= 2; less.CtxTokens >= 1024; less.CtxTokens /= 2 {
-		if Need(sh, less) <= room {
-			return fmt.Errorf("%w; a context of %d tokens would fit: %w", err, less.CtxTokens, backend.ErrMemory)
-		}
+	if s := shorter(sh, lim, room); s != "" {
+		return fmt.Errorf("%w%s: %w", err, s, backend.ErrMemory)
 	}
-	if less = lim; less.Rows > 256 {
+	if less := lim; less.Rows > 256 {
 		less.Rows, less.CtxTokens = 256, min(lim.CtxTokens, 4096)
 		if Need(sh, less) <= room {
 			return fmt.Errorf("%w; steps of %d rows and a context of %d tokens would fit: %w", err, less.Rows, less.CtxTokens, backend.ErrMemory)
@@ -58,7 +56,17 @@ func Admit(name string, workingSet, free, weights int64, sh backend.Shape, lim b
 	return fmt.Errorf("%w; no context fits: %s: %w", err, advice, backend.ErrMemory)
 }
 
+// shorter says which context fits the room, if one does.
+func shorter(sh backend.Shape, lim backend.Limits, room int64) string {
+	for lim.CtxTokens /= 2; lim.CtxTokens >= 1024; lim.CtxTokens /= 2 {
+		if Need(sh, lim) <= room {
+			return fmt.Sprintf("; a context of %d tokens would fit", lim.CtxTokens)
+		}
+	}
+	return ""
+}
+
 func (b *Backend) admit() error {
 	i := b.d.Info()
-	return Admit(i.Name, int64(i.WorkingSetBytes), b.opt.FreeBytes, b.opt.WeightBytes, b.sh, b.lim)
+	return Admit(i.Name, int64(i.WorkingSetBytes), int64(b.d.Available()), b.opt.WeightBytes, b.sh, b.lim)
 }

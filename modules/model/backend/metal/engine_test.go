@@ -198,6 +198,8 @@ func TestAdmit(t *testing.T) {
 		{"96 GB", 72 * gib, 0, 81 * gib, "iogpu.wired_limit_mb"},
 		{"128 GB at 1M", 83 * gib, 0, 81 * gib, "would fit"},
 		{"other programs", 400 * gib, 3 * gib, 81 * gib, "close other programs"},
+		{"programs beside the weights", 400 * gib, 85 * gib, 81 * gib, "would fit"},
+		{"files in the cache", 400 * gib, 120 * gib, 81 * gib, ""},
 	} {
 		err := metal.Admit("M", c.set, c.free, c.bytes, flash, lim)
 		switch {

@@ -15,7 +15,6 @@ import (
 type Options struct {
 	Library     string // a stand-in for libobjc and Metal: tests
 	WeightBytes int64  // of the model's file, if known: New refuses what cannot fit before anything is allocated
-	FreeBytes   int64  // memory that the system can give, if known
 	Serial      bool   // wait after every operation, so that a failure of the device names it; slow
 	NoResidency bool   // do not keep the weights wired between steps
 }

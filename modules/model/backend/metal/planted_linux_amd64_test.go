@@ -2,31 +2,41 @@ package metal_test
 
 import (
 	"context"
-	"os"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ds4-go/ds4/modules/metal/kernels"
+	"github.com/ds4-go/ds4/modules/metal/standin"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend/metal"
 	"github.com/ds4-go/ds4/modules/model/synth"
 )
 
+// small is the least model that comes to every kernel of its types: the indexer selects from 12 tokens on, windows close.
+func small() synth.Tiny {
+	t := synth.T0()
+	t.Name = "T0-metal"
+	s := &t.Shape
+	s.Layers, s.Ratio, s.Hash, s.Heads, s.TopK = 4, []int{0, 0, 4, 128}, 1, 8, 2
+	return t
+}
+
 // TestPlanted plants faults in the real kernels, one at a time. Each must be refused by the stand-in, or change the logits of a
-// prompt that ends in short steps. Each costs a compilation of all kernels, so three stand for all unless DS4_METAL_ALL is set.
+// prompt that ends in short steps.
 func TestPlanted(t *testing.T) {
 	needGPU(t)
 	if testing.Short() {
-		t.Skip("a compilation of all kernels for each fault")
+		t.Skip("compiles what each fault changes")
 	}
-	tiny := synth.T1()
+	tiny := small()
 	lim := limits(64, 1, 12)
 	run := func(t *testing.T) ([]float32, error) {
 		q := sequence(t, gpu(t, tiny, lim))
-		prompt := synth.Prompt(tiny.Shape.Vocab, 38)
+		prompt := synth.Prompt(tiny.Shape.Vocab, 17)
 		var out []float32
-		for _, n := range []int{12, 12, 10, 3, 1} {
+		for _, n := range []int{12, 4, 1} {
 			j, err := q.Feed(context.Background(), prompt[:n], n, []model.Want{{}}, nil)
 			if err != nil {
 				return nil, err
@@ -55,9 +65,6 @@ func TestPlanted(t *testing.T) {
 		{"an address space forgotten", "static inline float sigmoid(float x) {", "static inline float first(const float * p) { return p[0]; }\nstatic inline float sigmoid(float x) {"},
 	} {
 		t.Run(f.what, func(t *testing.T) {
-			if few := []string{"an index used twice", "an address space forgotten", "a read past a matrix"}; os.Getenv("DS4_METAL_ALL") == "" && !slices.Contains(few, f.what) {
-				t.Skip("DS4_METAL_ALL is not set")
-			}
 			text := kernels.Source()
 			if !strings.Contains(text, f.old) {
 				t.Fatalf("the sources have no %q", f.old)
@@ -82,4 +89,57 @@ func TestPlanted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBarriers leaves out each barrier between the dispatches of a decoded token, one at a time: the stand-in runs what nothing
+// orders in any order, so that one of a few runs fails or has other logits. That holds for every barrier, so none is there for nothing.
+func TestBarriers(t *testing.T) {
+	needGPU(t)
+	tiny, lim := small(), limits(64, 1, 15)
+	prompt := synth.Prompt(tiny.Shape.Vocab, 16) // the last token closes a window
+	start := func() (*model.Engine, *model.Seq) {
+		e := gpu(t, tiny, lim)
+		q := sequence(t, e)
+		if _, err := q.Feed(context.Background(), prompt[:15], 15, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		return e, q
+	}
+	e, q := start()
+	token := func(skip int64) ([]float32, error) { // without keeping it
+		if err := errors.Join(standin.Reset(), standin.Set("skip_barrier", skip)); err != nil {
+			t.Fatal(err)
+		}
+		jobs := []model.Job{{Seq: q, Tokens: prompt[15:], Wants: []model.Want{{}}}}
+		err := errors.Join(e.Run(context.Background(), jobs), standin.Set("skip_barrier", 0))
+		if err != nil {
+			return nil, err
+		}
+		return slices.Clone(jobs[0].Logits(nil, 0)), nil
+	}
+	want, err := token(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	total, _, err := standin.Counts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tries = 12 // two orders of two dispatches: one in 4096 barriers would be missed
+	for i := int64(1); i <= int64(total.Barriers); i++ {
+		noticed := false
+		for n := 0; n < tries && !noticed; n++ {
+			got, err := token(i)
+			if noticed = err != nil || !slices.Equal(got, want); err != nil {
+				e, q = start()
+			}
+		}
+		if !noticed {
+			t.Errorf("barrier %d of %d left out: nobody noticed", i, total.Barriers)
+		}
+	}
+	if got, err := token(0); err != nil || !slices.Equal(got, want) {
+		t.Errorf("with all barriers again: other logits, or %v", err)
+	}
+	t.Logf("%d barriers for %d dispatches", total.Barriers, total.Dispatches)
 }

@@ -63,6 +63,13 @@ INLINE void spread(const u8 *tmp, u8 *q, int n, int flip, const int step) {
 }
 #endif
 
+#if LANES == 16
+// What the next piece of the same row needs comes while activations pass over this one: see tileBytes in product.go.
+INLINE void next_piece(const u8 *p, int bytes) {
+	EACH(i, (bytes + 63) / 64) _mm_prefetch((const char *)(p + 64 * i), _MM_HINT_T1);
+}
+#endif
+
 // n blocks of 32 of every row: eight at a time, the rest one by one. (The last ones write a block beyond: the tile has room.)
 #define TILE32(name, bytes, eight, code) \
 	INLINE void name##_blocks(const struct tileArgs *a, i64 b, const int n) { \
@@ -99,6 +106,7 @@ INLINE void q8_eight(const struct tileArgs *a, i64 b) {
 	const u8 *p = a->w + 34 * b;
 	u8 *t = a->tmp, *d = t + 4096;
 	LOOP (int r = 0; r < 16; r++) {
+		next_piece(p + 16 * 34, 8 * 34);
 		__m512i z[5];
 		EACH(i, 4) z[i] = i_load(p + 64 * i);
 		z[4] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + 256)));
@@ -139,6 +147,7 @@ KERNEL tileIQ2_XXS(const struct tileArgs *a) {
 		OPAQUE(a);
 		iq2_pass(a->iq2, row, a->stride, mid);
 		LOOP (int r = 0; r < 16; r++) {
+			next_piece(row + 2 * 66, 66);
 			__m512i digits = i_load(mid), signs = i_load(mid + 64);
 			EACH(q, 4) {
 				__m512i m = iq2_mags(digits, q);
@@ -192,6 +201,7 @@ KERNEL tileQ2_K(const struct tileArgs *a) {
 		const u8 *row = p;
 		u8 *t = a->tmp, *m = t + 4096;
 		LOOP (int r = 0; r < 16; r++) {
+			next_piece(row + 2 * 84, 84);
 			__m128i s = _mm_loadu_si128((const void *)row), mask = _mm_set1_epi8(15);
 			__m512i sc = _mm512_castsi128_si512(_mm_and_si128(s, mask)), bits = i_load(row + 16);
 			_mm256_storeu_si256((void *)m, _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), mask)));
@@ -253,6 +263,7 @@ KERNEL tileQ4_K(const struct tileArgs *a) {
 		const u8 *row = p;
 		u8 *t = a->tmp, *s = t + 4096;
 		LOOP (int r = 0; r < 16; r++) {
+			next_piece(row + 2 * 144, 144);
 			__m128i mn = _mm_cvtsi64_si128(q4_mins(row));
 			_mm256_storeu_si256((void *)s, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(q4_scales(row))));
 			_mm256_storeu_si256((void *)(s + 512), _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(mn, mn)));
