@@ -154,16 +154,18 @@ func (o *options) write(ctx context.Context, m *engine.Model, r *bench.Report, o
 		errs = append(errs, bench.WriteCSV(out, r.Rows))
 	}
 	if o.plot != "" {
-		errs = append(errs, draw(o.plot, fmt.Sprintf("%s on %s", m.Name, m.Backend), r.Rows))
+		errs = append(errs, draw(o.plot, func(w io.Writer) error {
+			return bench.WritePlot(w, fmt.Sprintf("%s on %s", m.Name, m.Backend), r.Rows)
+		}))
 	}
 	return errors.Join(errs...)
 }
 
-func draw(path, title string, rows []bench.Row) (err error) {
+func draw(path string, plot func(io.Writer) error) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("--plot: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return bench.WritePlot(f, title, rows)
+	return plot(f)
 }

@@ -104,6 +104,11 @@ func (o *options) measureDrafts(ctx context.Context, m *engine.Model, line *cli.
 	case !rows:
 		err = errors.Join(err, bench.WriteDraftCSV(out, list))
 	}
+	if o.plot != "" {
+		err = errors.Join(err, draw(o.plot, func(w io.Writer) error {
+			return bench.WriteDraftPlot(w, fmt.Sprintf("%s on %s, behind %d tokens", m.Name, m.Backend, o.run.Start), list)
+		}))
+	}
 	return err
 }
 

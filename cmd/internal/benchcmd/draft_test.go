@@ -58,7 +58,8 @@ func TestMeasureDrafts(t *testing.T) {
 		}
 		return data, err
 	}
-	data, err := run("--draft", "replay:1,mtp,auto", "--draft-verify", "3", "--draft-depths", "2", "--json")
+	plot := filepath.Join(dir, "o.svg")
+	data, err := run("--draft", "replay:0,1,mtp,auto", "--draft-verify", "3", "--draft-depths", "2", "--json", "--plot", plot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,10 @@ func TestMeasureDrafts(t *testing.T) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 + 3 + 5 + 3*3; len(r.Rows) != want || r.Context != 32 || r.Backend != "cpu" {
+	if svg, err := os.ReadFile(plot); err != nil || bytes.Count(svg, []byte("<polyline")) != 1+4 {
+		t.Errorf("--plot: want a curve of prices, three of speeds and a line, got %q, %v", svg, err)
+	}
+	if want := 2 + 3 + 5 + 4*3; len(r.Rows) != want || r.Context != 32 || r.Backend != "cpu" {
 		t.Errorf("want %d rows behind 32 tokens, got %+v", want, r)
 	}
 	guessed := false

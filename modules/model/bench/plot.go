@@ -6,6 +6,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -42,11 +43,9 @@ func WritePlot(w io.Writer, title string, rows []Row) error {
 	if len(limit.y) == len(rows) {
 		curves = append(curves, limit)
 	}
-	// bufio keeps the first error; Flush tells it.
-	_, _ = fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, plotHeight)
-	_, _ = fmt.Fprintf(b, `<rect width="%d" height="%d" fill="white"/><text x="20" y="22" font-size="14">%s</text>`+"\n", plotWidth, plotHeight, html.EscapeString(title))
-	panel(b, 60, "prefill, tokens/s", x, []curve{prefill})
-	panel(b, 540, "decode, tokens/s", x, curves)
+	begin(b, title, plotHeight)
+	panel(b, 60, "prefill, tokens/s", x, math.Log2, []curve{prefill})
+	panel(b, 540, "decode, tokens/s", x, math.Log2, curves)
 	_, _ = fmt.Fprintln(b, "</svg>")
 	if err := b.Flush(); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -54,8 +53,14 @@ func WritePlot(w io.Writer, title string, rows []Row) error {
 	return nil
 }
 
-// panel draws one diagram: contexts on a logarithmic scale, speeds from zero.
-func panel(w io.Writer, left int, title string, x []float64, curves []curve) {
+// begin writes what comes before the panels. The writer keeps its first error.
+func begin(w *bufio.Writer, title string, height int) {
+	_, _ = fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, height)
+	_, _ = fmt.Fprintf(w, `<rect width="%d" height="%d" fill="white"/><text x="20" y="22" font-size="14">%s</text>`+"\n", plotWidth, height, html.EscapeString(title))
+}
+
+// panel draws one diagram: x ascending on the given scale, y from zero.
+func panel(w io.Writer, left int, title string, x []float64, scale func(float64) float64, curves []curve) {
 	if len(x) == 0 {
 		return
 	}
@@ -67,12 +72,12 @@ func panel(w io.Writer, left int, title string, x []float64, curves []curve) {
 	}
 	step := niceStep(top)
 	top = math.Max(math.Ceil(top/step), 1) * step
-	lo, hi := math.Log2(x[0]), math.Log2(x[len(x)-1])
+	lo, hi := scale(x[0]), scale(x[len(x)-1])
 	px := func(v float64) float64 {
 		if hi == lo {
 			return float64(left) + panelWidth/2
 		}
-		return float64(left) + panelWidth*(math.Log2(v)-lo)/(hi-lo)
+		return float64(left) + panelWidth*(scale(v)-lo)/(hi-lo)
 	}
 	py := func(v float64) float64 { return panelBottom - (panelBottom-panelTop)*v/top }
 	_, _ = fmt.Fprintf(w, `<text x="%d" y="%d">%s</text>`+"\n", left, panelTop-10, html.EscapeString(title))
@@ -83,7 +88,7 @@ func panel(w io.Writer, left int, title string, x []float64, curves []curve) {
 	last := math.Inf(-1)
 	for _, v := range x {
 		if at := px(v); at-last >= 48 {
-			_, _ = fmt.Fprintf(w, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", at, panelBottom+18, v)
+			_, _ = fmt.Fprintf(w, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", at, panelBottom+18, strconv.FormatFloat(v, 'f', -1, 64))
 			last = at
 		}
 	}
@@ -100,7 +105,7 @@ func panel(w io.Writer, left int, title string, x []float64, curves []curve) {
 			dash = ` stroke-dasharray="6 4"`
 		}
 		_, _ = fmt.Fprintf(w, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", strings.TrimSpace(points.String()), c.colour, dash)
-		_, _ = fmt.Fprintf(w, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", left+130*k, panelBottom+38, c.colour, html.EscapeString(c.name))
+		_, _ = fmt.Fprintf(w, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", left+130*(k%3), panelBottom+38+16*(k/3), c.colour, html.EscapeString(c.name))
 	}
 }
 
