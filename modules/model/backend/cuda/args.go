@@ -81,8 +81,10 @@ type hcMixArgs struct {
 type hcPreArgs struct {
 	step, part, scale, base, norm, hc, x, mix addr
 	f                                         formsArgs
+	mark                                      addr
 	d, rounds, which, head                    int32
 	eps, hcEps                                float32
+	at, _                                     int32
 }
 
 type hcPostArgs struct {

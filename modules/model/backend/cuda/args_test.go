@@ -20,7 +20,7 @@ func TestArgSizes(t *testing.T) {
 		{"rope_table", unsafe.Sizeof(ropeTableArgs{}), 40},
 		{"embed", unsafe.Sizeof(embedArgs{}), 40},
 		{"hc_mix", unsafe.Sizeof(hcMixArgs{}), 64},
-		{"hc_pre", unsafe.Sizeof(hcPreArgs{}), 136},
+		{"hc_pre", unsafe.Sizeof(hcPreArgs{}), 152},
 		{"hc_post", unsafe.Sizeof(hcPostArgs{}), 56},
 		{"attn_qkv_latents", unsafe.Sizeof(latentKVArgs{}), 168},
 		{"q_heads", unsafe.Sizeof(qHeadsArgs{}), 48},

@@ -23,7 +23,7 @@ func open(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
 // options are the backend's, of the environment: DS4_CUDA_JOIN lists the joined launches, none if it is empty; not set, it leaves
 // the default.
 func options() cuda.Options {
-	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY")}
+	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY"), NoMarks: os.Getenv("DS4_CUDA_MARKS") == "0"}
 	if join, set := os.LookupEnv("DS4_CUDA_JOIN"); set {
 		opt.Join = strings.FieldsFunc(join, func(r rune) bool { return r == ',' })
 		if opt.Join == nil {

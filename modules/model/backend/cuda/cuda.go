@@ -23,6 +23,7 @@ type Options struct {
 	Loaders     int      // goroutines that copy weights into pinned memory; 0: one a core, at most 14
 	SharedBytes int      // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
 	Join        []string // joined launches of few rows: see Joins; nil: DefaultJoins, empty: none. The bits are the same
+	NoMarks     bool     // leave out the marks that place a fault
 	Profile     bool     // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
 }
 

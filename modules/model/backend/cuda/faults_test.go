@@ -126,10 +126,11 @@ func TestKernelFaults(t *testing.T) {
 		serial bool
 		say    string
 	}{
-		{"attend_wide:2:700", false, "step"},
+		{"attend_wide:2:700", false, "step, layer 1: cuda: operations of 40 rows, in the attention half"},
+		{"matmul_f16_many:1:700", false, "step, layer 0: cuda: operations of 40 rows, in the feed-forward half"},
 		{"attend_wide:2:700", true, "attend, layer 1"},
 		{"route:1:700", true, "route, layer 0"},
-		{"attend_tiles:9:719", false, "step"}, // while a graph runs
+		{"attend_tiles:9:719", false, "graph of 1 rows, in the attention half"},
 		{"cuGraphLaunch:1:700", false, "graph"},
 		{"cuMemcpyHtoDAsync_v2:60:214", false, ""},
 		{"cuStreamSynchronize:4:999", false, ""},

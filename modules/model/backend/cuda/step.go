@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"unsafe"
@@ -35,6 +34,7 @@ func (b *Backend) Begin(s *backend.Step) {
 		b.load = nil
 	}
 	b.check(b.d.ToDevice(b.scr.step, b.encode(s), b.stream))
+	le.PutUint32(b.markWord(), 0) // nothing runs
 	b.bound = bounds{len(s.Rows), len(s.Spans), len(s.Outs), len(s.Tops)}
 	b.prof.begin(b)
 	b.begin(s)
@@ -62,7 +62,7 @@ func moved(s *backend.Step) bool {
 
 // encode writes the step block as kernels/common.cuh declares it.
 func (b *Backend) encode(s *backend.Step) []byte {
-	le, p := binary.LittleEndian, b.block[:64]
+	p := b.block[:64]
 	clear(p)
 	section := func(at int, src unsafe.Pointer, n int) {
 		le.PutUint32(b.block[at:], uint32(len(p)))
@@ -92,7 +92,9 @@ func (b *Backend) Wait() error {
 	if b.err == nil {
 		b.op = backend.OpError{Op: "step", Layer: -1}
 		if err := b.d.Sync(b.stream); err != nil { // a kernel faulted; which one, only Options.Serial tells
-			b.fail(fmt.Errorf("%s of %d rows: %w", b.tape.last(), len(b.step.Rows), err))
+			where, layer := b.marked()
+			b.op.Layer = layer
+			b.fail(fmt.Errorf("%s of %d rows, %s: %w", b.tape.last(), len(b.step.Rows), where, err))
 		}
 	}
 	b.prof.end(b)
