@@ -50,12 +50,11 @@ type frontArgs struct {
 	split, _ int32
 }
 
-type qbArgs struct {
-	q8, f16                      matmulArgs
-	latent                       latentKVArgs
-	emit                         emitArgs
-	sel                          indexSelectArgs
-	split, sides, emits, selects int32
+type frontRestArgs struct {
+	latent         latentKVArgs
+	emit           emitArgs
+	sel            indexSelectArgs
+	emits, selects int32
 }
 
 type repackArgs struct {

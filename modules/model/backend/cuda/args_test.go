@@ -15,7 +15,7 @@ func TestArgSizes(t *testing.T) {
 		{"matmul", unsafe.Sizeof(matmulArgs{}), 248},
 		{"matmul_q8_0_few8_post", unsafe.Sizeof(matmulPostArgs{}), 288},
 		{"front", unsafe.Sizeof(frontArgs{}), 504},
-		{"q_b_one", unsafe.Sizeof(qbArgs{}), 888},
+		{"front_rest", unsafe.Sizeof(frontRestArgs{}), 384},
 		{"repack", unsafe.Sizeof(repackArgs{}), 32},
 		{"rope_table", unsafe.Sizeof(ropeTableArgs{}), 40},
 		{"embed", unsafe.Sizeof(embedArgs{}), 40},
@@ -50,7 +50,7 @@ func TestArgSizes(t *testing.T) {
 
 // TestArgRoom: a launch's arguments are copied to a buffer of the backend.
 func TestArgRoom(t *testing.T) {
-	for _, n := range []uintptr{unsafe.Sizeof(qbArgs{}), unsafe.Sizeof(matmulPostArgs{}), unsafe.Sizeof(attendArgs{}), unsafe.Sizeof(ffnDownArgs{})} {
+	for _, n := range []uintptr{unsafe.Sizeof(frontArgs{}), unsafe.Sizeof(matmulPostArgs{}), unsafe.Sizeof(attendArgs{}), unsafe.Sizeof(ffnDownArgs{})} {
 		if room := unsafe.Sizeof(Backend{}.args); n > room {
 			t.Errorf("want at most %d bytes, got %d", room, n)
 		}

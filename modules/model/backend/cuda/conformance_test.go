@@ -23,7 +23,7 @@ func open(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
 // options are the backend's, of the environment: DS4_CUDA_JOIN lists the joined launches, none if it is empty; not set, it leaves
 // the default.
 func options() cuda.Options {
-	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY"), NoMarks: os.Getenv("DS4_CUDA_MARKS") == "0"}
+	opt := cuda.Options{Library: os.Getenv("DS4_CUDA_LIBRARY")}
 	if join, set := os.LookupEnv("DS4_CUDA_JOIN"); set {
 		opt.Join = strings.FieldsFunc(join, func(r rune) bool { return r == ',' })
 		if opt.Join == nil {
@@ -75,15 +75,10 @@ func TestConformance(t *testing.T) {
 	backendtest.Run(t, c)
 }
 
-// TestConformanceJoined: operations that may leave work to the next one, with every join on and nobody following.
+// TestConformanceJoined: operations that may leave work to the next one and nobody following, at the edge of eight rows.
 func TestConformanceJoined(t *testing.T) {
 	needCard(t)
 	c := conformance()
-	c.New = func(sh backend.Shape, lim backend.Limits) (backend.Backend, error) {
-		opt := options()
-		opt.Join = cuda.Joins()
-		return cuda.New(sh, lim, opt)
-	}
 	c.Models, c.Rows = []synth.Tiny{synth.T1()}, []int{1, 2, 8, 9}
 	c.Ops = []string{"hc_pre", "attn_qkv", "compress", "index_topk", "attend", "attn_out", "hc_post", "experts", "shared_expert", "hc_head"}
 	backendtest.Run(t, c)

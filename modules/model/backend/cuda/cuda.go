@@ -22,17 +22,13 @@ type Options struct {
 	Serial      bool     // wait after every operation, so that a fault of a kernel names it; slow
 	Loaders     int      // goroutines that copy weights into pinned memory; 0: one a core, at most 14
 	SharedBytes int      // of a block, as if the card had no more: tests of what small cards run; 0: what the card has
-	Join        []string // joined launches of few rows: see Joins; nil: DefaultJoins, empty: none. The bits are the same
-	NoMarks     bool     // leave out the marks that place a fault
+	Join        []string // joined launches of few rows: see Joins; nil: all, empty: none. The bits are the same
 	Profile     bool     // time every operation: see Backend.Profile and SetProfile; such steps are launched directly
 }
 
 // Joins are the launches that steps of up to eight rows may join: the feed-forward half (ffn), HCPost and the next HCPre's mix
 // with the product before them (post), the products of attention's first half (front). See ffn.go, hc_post.go, front.go.
 func Joins() []string { return []string{"ffn", "post", "front"} }
-
-// DefaultJoins are those that were faster on an H200: front costs more at its shared block than the launches it saves.
-func DefaultJoins() []string { return []string{"ffn", "post"} }
 
 // Backend implements backend.Backend.
 type Backend struct {
@@ -124,7 +120,7 @@ func New(sh backend.Shape, lim backend.Limits, opt Options) (*Backend, error) {
 		return nil, err
 	}
 	if opt.Join == nil {
-		opt.Join = DefaultJoins()
+		opt.Join = Joins()
 	}
 	for _, j := range opt.Join {
 		if !slices.Contains(Joins(), j) {

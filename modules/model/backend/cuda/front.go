@@ -28,7 +28,7 @@ func (b *Backend) compressWaits(a *backend.CompressArgs) bool {
 	return true
 }
 
-// launchFront launches what waits, and says whether it made an IndexTopK's queries, or all of it where all rows are selected.
+// launchFront launches what waits, and says whether it did an IndexTopK: it does where all rows are selected.
 func (b *Backend) launchFront(idx *backend.IndexTopKArgs) bool {
 	a, c := b.due.qkv, b.due.comp
 	if a.X.ID == 0 {
@@ -41,15 +41,21 @@ func (b *Backend) launchFront(idx *backend.IndexTopKArgs) bool {
 	} else {
 		b.pair(q, b.compressProduct(&c))
 	}
-	if b.bound.rows > 1 {
-		b.latents(&a)
-		if c.X.ID != 0 {
-			b.emit(&c)
-		}
-		b.queries(&a)
-		return false
+	p := frontRestArgs{latent: b.latentArgs(&a)}
+	if c.X.ID != 0 {
+		p.emit, p.emits = b.emitArgs(&c)
 	}
-	return b.queriesOfOne(&a, &c, idx)
+	if idx != nil && !b.indexed(b.step) {
+		p.selects, p.sel = 1, b.selectArgs(idx)
+	}
+	launch(b, kFrontRest, b.bound.rows, int(2+p.emits+p.selects), 1, 256, 0, p)
+	b.made.latent = a.QLat.ID
+	b.keepRing(b.state(a.State, a.Layer), 0, b.sh.RawRing(), b.sh.KVRowBytes())
+	if c.X.ID != 0 {
+		b.keepCompressed(&c)
+	}
+	b.queries(&a)
+	return p.selects != 0
 }
 
 // share gives the blocks of a launch to two products, as equally by bytes as whole tiles allow: tiles of a block of each.
@@ -58,41 +64,15 @@ func share(blocks int, tiles, most [2]int, bytes [2]int64) (n [2]int) {
 	best := int64(0)
 	for n8 := 1; n8 <= min(most[0], tiles[0]); n8++ {
 		left := blocks - (tiles[0]+n8-1)/n8
-		nf := 1
-		if tiles[1] > 0 {
-			if left < 1 {
-				continue
-			}
-			nf = (tiles[1] + left - 1) / left
-		}
-		if left < 0 || nf > most[1] {
+		if left < 1 {
 			continue
 		}
-		cost := int64(n8) * bytes[0]
-		if tiles[1] > 0 {
-			cost = max(cost, int64(nf)*bytes[1])
-		}
-		if best == 0 || cost < best {
+		nf := (tiles[1] + left - 1) / left
+		if cost := max(int64(n8)*bytes[0], int64(nf)*bytes[1]); nf <= most[1] && (best == 0 || cost < best) {
 			best, n = cost, [2]int{n8, nf}
 		}
 	}
 	return n
-}
-
-// halves finds the blocks of a Q8_0 and an F16 product of one launch and its shared memory; extra is what a block of the
-// second keeps besides sums.
-func (b *Backend) halves(q8, f16 *matmulArgs, tiles [2]int, blocks, extra int) (split, all, shared int) {
-	r8, rf, staged := (int(q8.k)+255)/256, (int(f16.k)+255)/256, stagedBytes(int(q8.k), b.bound.rows)
-	e8, ef := r8*512+512, max(rf*512, 1)
-	room := b.fewRoom() - qbStatic
-	n := share(blocks, tiles, [2]int{(room - staged) / e8, (room - extra) / ef}, [2]int64{int64(r8) * 4352, int64(rf) * 8192})
-	q8.tiles, f16.tiles = int32(n[0]), int32(n[1])
-	split = (tiles[0] + n[0] - 1) / n[0]
-	shared = n[0]*e8 + staged
-	if tiles[1] > 0 {
-		shared = max(shared, n[1]*ef+extra)
-	}
-	return split, split + (tiles[1]+n[1]-1)/n[1], shared
 }
 
 // pair launches a Q8_0 product and an F16 product side by side.
@@ -101,46 +81,11 @@ func (b *Backend) pair(q, f product) {
 	var tiles [2]int
 	a.q8, tiles[0] = b.gather(&q, 0, nil)
 	a.f16, tiles[1] = b.gather(&f, 0, nil)
-	split, all, shared := b.halves(&a.q8, &a.f16, tiles, b.dev.SMs, 0)
+	runs8, runsF, staged := (int(a.q8.k)+255)/256, (int(a.f16.k)+255)/256, stagedBytes(int(a.q8.k), b.bound.rows)
+	each8, eachF := runs8*512+512, runsF*512
+	n := share(b.dev.SMs, tiles, [2]int{(b.fewRoom() - staged) / each8, b.fewRoom() / eachF}, [2]int64{int64(runs8) * 4352, int64(runsF) * 8192})
+	a.q8.tiles, a.f16.tiles = int32(n[0]), int32(n[1])
+	split := (tiles[0] + n[0] - 1) / n[0]
 	a.split = int32(split)
-	launch(b, kFront, all, 1, 1, 512, shared, a)
-}
-
-// qbStatic is more than what the other work of q_b_one takes of static shared memory.
-const qbStatic = 40 << 10
-
-// qbSides is the number of blocks of a single row's other work.
-const qbSides = 4
-
-// queriesOfOne is what follows the latent of a single row, in one launch.
-func (b *Backend) queriesOfOne(a *backend.AttnQKVArgs, c *backend.CompressArgs, idx *backend.IndexTopKArgs) bool {
-	s, sh := &b.scr, &b.sh
-	st := b.state(a.State, a.Layer)
-	p := qbArgs{latent: b.latentArgs(a), sides: qbSides}
-	if c.X.ID != 0 {
-		p.emit, p.emits = b.emitArgs(c)
-	}
-	done := idx != nil && idx.QLat == a.QLat
-	qb, iq := product{w: [4]backend.Weight{a.QB}, out: [4]addr{b.base(a.Q)}, f: s.latent}, product{}
-	if indexed := b.indexed(b.step); done && !indexed {
-		p.selects = 1
-		p.sel = b.selectArgs(idx)
-	} else if done = done && idx.QB.Type == gguf.TypeF16 && idx.QB.Cols == a.QB.Cols; done {
-		iq = product{w: [4]backend.Weight{idx.QB}, out: [4]addr{s.indexQ}, f: s.latent}
-	}
-	var tiles [2]int
-	p.q8, tiles[0] = b.gather(&qb, 0, nil)
-	if iq.w[0].ID != 0 {
-		p.f16, tiles[1] = b.gather(&iq, 0, nil)
-	}
-	split, all, shared := b.halves(&p.q8, &p.f16, tiles, b.dev.SMs-qbSides, 4*sh.QRank)
-	p.split = int32(split)
-	launch(b, kQBOne, qbSides+all, 1, 1, 512, shared, p)
-	b.made.latent = a.QLat.ID
-	b.keepRing(st, 0, sh.RawRing(), sh.KVRowBytes())
-	if c.X.ID != 0 {
-		b.keepCompressed(c)
-	}
-	b.due.heads, b.due.layer, b.due.taken = a.Q, a.Layer, false
-	return done
+	launch(b, kFront, split+(tiles[1]+n[1]-1)/n[1], 1, 1, 512, max(n[0]*each8+staged, n[1]*eachF), a)
 }

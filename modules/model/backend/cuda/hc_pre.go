@@ -20,9 +20,7 @@ func (b *Backend) hcPre(a backend.HCPreArgs) {
 func (b *Backend) fold(fn backend.Weight, hc backend.Buf, which int32, p hcPreArgs) {
 	d, n := b.sh.Embd, b.tokens(which)
 	w := b.weight(fn)
-	if !b.opt.NoMarks {
-		p.mark, p.at = b.mark(), fn.ID
-	}
+	p.mark, p.at = b.mark(), fn.ID
 	m := hcMixArgs{step: b.scr.step, fn: w.base, hc: b.base(hc), part: b.scr.hcPart, n: int32(w.rows), d: int32(d), which: which,
 		f32: flag(w.typ == gguf.TypeF32)}
 	k := kHCMix

@@ -23,9 +23,7 @@ func (b *Backend) indexTopK(a backend.IndexTopKArgs) {
 		b.quantize(s.latent, b.base(a.QLat), sh.QRank, countRows, 1)
 		b.made.latent = a.QLat.ID
 	}
-	if !done {
-		b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{s.indexQ}, f: s.latent, x: b.base(a.QLat)})
-	}
+	b.matmul(product{w: [4]backend.Weight{a.QB}, out: [4]addr{s.indexQ}, f: s.latent, x: b.base(a.QLat)})
 	b.matmul(product{w: [4]backend.Weight{a.Proj}, out: [4]addr{s.indexWeights}, f: b.formsX(a.X, countRows), x: b.base(a.X)})
 	launch(b, kIndexQueries, rows, (sh.IndexHeads+7)/8, 1, 256, 0, indexQueryArgs{step: s.step, q: s.indexQ, rope: s.ropes, codes: s.indexCodes,
 		scale: s.indexScale, heads: int32(sh.IndexHeads), ropeDim: int32(sh.RopeDim), topk: int32(sh.TopK), ratio: int32(sh.Ratio[a.Layer])})

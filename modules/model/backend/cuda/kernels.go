@@ -55,7 +55,7 @@ const (
 	kMatmulQ8Few8
 	kMatmulQ8Few8Post
 	kFront
-	kQBOne
+	kFrontRest
 	kMatmulQ8Few16
 	kMatmulQ8Few32
 	kMatmulF16Few8
@@ -75,7 +75,7 @@ func kernelNames() [kCount]string {
 	n := [kCount]string{"rope_table", "embed", "quantize", "hc_mix", "hc_pre", "steer", "hc_post", "hc_post_mix", "attn_qkv_latents", "q_heads", "keep_ring",
 		"compress_emit", "index_queries", "index_scores", "index_scores_many", "index_select", "attend_tiles", "attend_merge", "attend_rows", "attend_wide", "route", "route_few",
 		"experts_plan", "experts_sum", "swiglu_quantize", "draft_norms", "draft_join", "top_parts", "top_merge", "repack",
-		"matmul_q8_0_few8", "matmul_q8_0_few8_post", "front", "q_b_one", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
+		"matmul_q8_0_few8", "matmul_q8_0_few8_post", "front", "front_rest", "matmul_q8_0_few16", "matmul_q8_0_few32", "matmul_f16_few8", "matmul_f16_few32",
 		"matmul_q8_0_many", "matmul_f16_many", "matmul_f32"}
 	for i, typ := range expertTypes {
 		t := typ.String()
@@ -131,8 +131,8 @@ func (b *Backend) dynamicShared(k kernel) int {
 		return 2 * sharedTile
 	case k == kMatmulF16Many:
 		return sharedF16
-	case k == kQBOne:
-		return b.fewRoom() - qbStatic
+	case k == kFrontRest:
+		return 0
 	case k >= kMatmulQ8Few8 && k <= kMatmulF16Few32:
 		return b.fewRoom()
 	case k == kTopParts:

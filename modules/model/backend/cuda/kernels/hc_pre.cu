@@ -143,7 +143,7 @@ KERNEL(hc_pre, HCPreArgs, 512) {
   wait_previous();
   allow_next();
   int row = blockIdx.x, count = count_of(a.step, a.which);
-  if (a.mark && (row | blockIdx.y | threadIdx.x) == 0) *a.mark = a.at;
+  if ((row | blockIdx.y | threadIdx.x) == 0) *a.mark = a.at;
   if (row >= count) return;
   const float* hc = a.hc + (u64)(a.which == COUNT_OUTS ? outs_of(a.step)[row] : row) * 4 * a.d;
   bool first_block = blockIdx.y == 0;

@@ -115,11 +115,7 @@ DEV int locate(const MatmulArgs& a, int block, int i, int* tile) {
 }
 
 // With a tail the block's two tiles are a slice of the streams, and it goes on to HCPost.
-// Some other source may stage the activations.
-struct StageRows {
-  DEVM void operator()(u8* room, const MatmulArgs& a, int k0, int tokens) const { stage_rows<512>(room, a.q, a.d, a.cols, k0, a.k, tokens); }
-};
-template <class W, int NT, class STAGE = StageRows> DEV void matmul_few(const MatmulArgs& a, const HCTail& tail, int block, STAGE stage = {}) {
+template <class W, int NT> DEV void matmul_few(const MatmulArgs& a, const HCTail& tail, int block) {
   float* part = (float*)dynamic_shared;
   int runs = (a.k + 255) / 256, first = block * a.tiles, units = a.tiles * runs, lane = lane_id();
   u8* room = (u8*)(part + a.tiles * runs * NT * 128 + a.tiles * 128);
@@ -142,7 +138,7 @@ template <class W, int NT, class STAGE = StageRows> DEV void matmul_few(const Ma
   GlobalB<NT> g;
   RowsB b;
   if (NT == 1) {
-    stage(room, a, k0, tokens);
+    stage_rows<512>(room, a.q, a.d, a.cols, k0, a.k, tokens);
     b.prepare(room, a.k, tokens);
     sync_block();
   } else {
@@ -268,13 +264,8 @@ struct HalfTileF16 {
   }
 };
 
-// Some other source may make the activations, in shared memory: stage says where they are.
-struct NoStage {
-  DEVM void operator()(u8*, const u16*&, const u16*&) const {}
-};
-template <int NT, class STAGE = NoStage> DEV void matmul_f16_few(const MatmulArgs& a, int block, STAGE stage = {}) {
+template <int NT> DEV void matmul_f16_few(const MatmulArgs& a, int block) {
   float* part = (float*)dynamic_shared;
-  const u16 *x_hi = a.hi, *x_lo = a.lo;
   int runs = (a.k + 255) / 256, first = block * a.tiles, units = a.tiles * runs, lane = lane_id();
   HalfTileF16 w[2]; // the halves of a tile in turns
   auto fetch = [&](HalfTileF16& f, int u, int half) {
@@ -288,7 +279,6 @@ template <int NT, class STAGE = NoStage> DEV void matmul_f16_few(const MatmulArg
   allow_next();
   int tokens = count_of(a.step, a.which) * a.per_row;
   if (tokens == 0) return;
-  stage((u8*)(part + units * NT * 128), x_hi, x_lo);
   auto use = [&](const HalfTileF16& f, float (&out)[NT][4], int u, int half) {
     UNROLL for (int nt = 0; nt < NT; nt++)
       if (nt == 0 || 8 * nt < tokens) {
@@ -297,8 +287,8 @@ template <int NT, class STAGE = NoStage> DEV void matmul_f16_few(const MatmulArg
         uint4 hi[4], lo[4];
         UNROLL for (int j = 0; j < 4; j++) {
           int k = min_i(at + 32 * j, a.k - 32);
-          hi[j] = *(const uint4*)(x_hi + row + k);
-          lo[j] = *(const uint4*)(x_lo + row + k);
+          hi[j] = *(const uint4*)(a.hi + row + k);
+          lo[j] = *(const uint4*)(a.lo + row + k);
         }
         UNROLL for (int j = 0; j < 4; j++) {
           mma_f16(out[nt], f.w[j][0].x, f.w[j][1].x, f.w[j][0].y, f.w[j][1].y, hi[j].x, hi[j].y);
