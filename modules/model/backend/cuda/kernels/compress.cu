@@ -28,12 +28,22 @@ struct Window {
 DEV float pool(const Window& w, int pos, int ratio, int off, int width, int hd, int j) {
   float top = NEG, den = 0, sum = 0;
   if (width == hd) {
-    for (int p = pos + 1 - ratio; p <= pos; p++) top = max_f(top, w.at(p)[off + width + j]);
-    for (int p = pos + 1 - ratio; p <= pos; p++) {
-      const float* r = w.at(p) + off + j;
-      float e = exp_f(r[width] - top);
-      den += e;
-      sum += e * r[0];
+    float g[8], v[8]; // eight rows are on their way at a time: a window has 128
+    for (int p = pos + 1 - ratio; p <= pos; p += 8) {
+      UNROLL for (int i = 0; i < 8; i++) g[i] = w.at(min_i(p + i, pos))[off + width + j];
+      UNROLL for (int i = 0; i < 8; i++) top = max_f(top, g[i]);
+    }
+    for (int p = pos + 1 - ratio; p <= pos; p += 8) {
+      UNROLL for (int i = 0; i < 8; i++) {
+        const float* r = w.at(min_i(p + i, pos)) + off + j;
+        v[i] = r[0];
+        g[i] = r[width];
+      }
+      UNROLL for (int i = 0; i < 8; i++) {
+        float e = p + i <= pos ? exp_f(g[i] - top) : 0;
+        den += e;
+        sum += e * v[i];
+      }
     }
   } else {
     float g[8], v[8];
