@@ -104,7 +104,7 @@ func (q *completion) readTools(o wire.Obj, kind string) {
 			return
 		}
 		seen[tool.Name()] = true
-		q.tools = append(q.tools, tool)
+		q.declare(item, tool)
 	}
 }
 

@@ -56,30 +56,46 @@ const maxGrammars = 64
 
 // of is the grammar of a format; nil where any text will do.
 func (g *grammars) of(f format) (*constrain.Grammar, *constrain.Vocab, error) {
-	if !f.json && f.schema == nil {
+	switch {
+	case f.json:
+		vocab := g.vocabulary()
+		return g.json, vocab, nil
+	case f.schema == nil:
 		return nil, nil, nil
 	}
+	made, err := g.once(sha256.Sum256(f.schema), func() (*constrain.Grammar, error) { return constrain.Schema(f.schema) })
+	if err != nil {
+		return nil, nil, wire.BadRequest(f.path, "%s: %s", f.path, err)
+	}
+	return made, g.vocabulary(), nil
+}
+
+// vocabulary makes what all grammars need when one is first asked for.
+func (g *grammars) vocabulary() *constrain.Vocab {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.vocab == nil {
 		g.vocab, g.json = constrain.NewVocab(g.t), constrain.JSON()
 	}
-	if f.json {
-		return g.json, g.vocab, nil
-	}
-	key := sha256.Sum256(f.schema)
+	return g.vocab
+}
+
+// once is the grammar that is known by a key, or made now.
+func (g *grammars) once(key [sha256.Size]byte, make func() (*constrain.Grammar, error)) (*constrain.Grammar, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if made, ok := g.known[key]; ok {
-		return made, g.vocab, nil
+		return made, nil
 	}
-	made, err := constrain.Schema(f.schema)
+	made, err := make()
 	if err != nil {
-		return nil, nil, wire.BadRequest(f.path, "%s: %s", f.path, err)
+		return nil, err
 	}
 	if g.known == nil || len(g.known) >= maxGrammars {
 		g.known = map[[sha256.Size]byte]*constrain.Grammar{}
 	}
 	g.known[key] = made
-	return made, g.vocab, nil
+	return made, nil
 }
 
 // withFormat shows the model the schema, on the leading system message.

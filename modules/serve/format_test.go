@@ -28,8 +28,8 @@ func TestFormat(t *testing.T) {
 			t.Errorf("%s: want a name and a number, got %q: %v", c.path, text, err)
 		}
 	}
-	status, text := b.do("POST", "/v1/chat/completions", `{`+user+`,"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"string","pattern":"x"}}}}`)
-	if status != 400 || !strings.Contains(text, "response_format.json_schema.schema: schema.pattern: is not supported") {
+	status, text := b.do("POST", "/v1/chat/completions", `{`+user+`,"response_format":{"type":"json_schema","json_schema":{"schema":{"type":"array","uniqueItems":true}}}}`)
+	if status != 400 || !strings.Contains(text, "response_format.json_schema.schema: schema.uniqueItems: is not supported") {
 		t.Errorf("unsupported: got %d %s", status, text)
 	}
 }

@@ -29,6 +29,7 @@ type guide struct {
 	forced int
 
 	format *formatted // nil: any text
+	calls  *strict    // nil: no tool is strict
 }
 
 // guideOptions are a request's part of a guide.
@@ -38,6 +39,7 @@ type guideOptions struct {
 	OneCall     bool
 	Force       [][]int32
 	Grammar     *constrain.Grammar // of the text; nil: any
+	Calls       *constrain.Grammar // of a block of calls; nil: any
 	Vocab       *constrain.Vocab
 }
 
@@ -50,11 +52,17 @@ func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
 			g.format.call = t.EncodeTemplate(nil, "\n\n<｜DSML｜tool_calls>\n")
 		}
 	}
+	if o.Calls != nil {
+		g.calls = &strict{grammar: o.Calls, vocab: o.Vocab}
+	}
 	return g
 }
 
 // Next implements sched.Guide.
 func (g *guide) Next() sched.Constraint {
+	if g.calls.inside() && len(g.force) == 0 {
+		return sched.Constraint{Mask: g.calls.block.Mask(), Greedy: g.parser.Structural()}
+	}
 	if g.parser.InReasoning() {
 		switch {
 		case g.budget > 0 && g.reasoning >= g.budget:
@@ -126,6 +134,7 @@ func (g *guide) Accept(id int32) sched.Step {
 		g.follow(id)
 	}
 	g.events = g.events[:0]
+	g.calls.take(id, g.t.Text(id))
 	text := g.decoder.Add(id)
 	done := g.take(g.parser.Write(text))
 	if g.format != nil && !thinking && g.format.take(id) {

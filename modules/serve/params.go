@@ -8,6 +8,7 @@ import (
 
 	"github.com/ds4-go/ds4/modules/model/chat"
 	"github.com/ds4-go/ds4/modules/model/sample"
+	"github.com/ds4-go/ds4/modules/serve/constrain"
 	"github.com/ds4-go/ds4/modules/serve/wire"
 )
 
@@ -41,6 +42,7 @@ type completion struct {
 	usage    bool // in the stream too
 	messages []chat.Message
 	tools    []chat.Tool
+	declared []constrain.Tool // the same, with the schemas of those that are strict
 	choice   toolChoice
 	oneCall  bool
 

@@ -184,7 +184,7 @@ func (q *responseRequest) addTool(item wire.Obj, raw []byte) {
 		item.Fail("name", "%s", err)
 		return
 	}
-	q.tools = append(q.tools, tool)
+	q.declare(item, tool)
 }
 
 func (q *responseRequest) readNamespace(o wire.Obj) {

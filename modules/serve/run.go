@@ -50,6 +50,10 @@ func (c *call) submit(q *completion, param string) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	calls, vocab, err := s.grammars.calls(q, vocab)
+	if err != nil {
+		return nil, err
+	}
 	j.msgs = withFormat(chat.WithTools(q.messages, tools), q.format.schema)
 	segments, err := chat.Render(j.msgs, j.options)
 	if err != nil {
@@ -66,8 +70,8 @@ func (c *call) submit(q *completion, param string) (*job, error) {
 		return nil, wire.BadRequest("tool_choice", "tool_choice: want auto or none where the answer's format is given")
 	}
 	thinking := q.thinking != chat.Off
-	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, Force: force, Grammar: grammar, Vocab: vocab, Parser: chat.ParserOptions{
-		Thinking: thinking && endsThinking(segments), Tools: tools, Strict: s.c.StrictCalls, Stops: q.stops, NoCalls: q.choice.none}}
+	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, Force: force, Grammar: grammar, Calls: calls, Vocab: vocab, Parser: chat.ParserOptions{
+		Thinking: thinking && endsThinking(segments), Tools: tools, Strict: s.c.StrictCalls, Stops: q.stops, NoCalls: q.choice.none, Official: calls != nil}}
 	if c.dialect == anthropic {
 		options.Parser.NewID = func() string { return wire.ID("toolu_", 32) }
 	}

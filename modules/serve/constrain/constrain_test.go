@@ -79,7 +79,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{`{"type":"number","multipleOf":0.01}`, "schema.multipleOf: is not supported"},
 		{`{"type":"integer","multipleOf":0}`, "schema.multipleOf: want a positive integer"},
 		{`{"type":"integer","multipleOf":7,"minimum":1,"maximum":6}`, "schema.multipleOf: there is none"},
-		{`{"type":"integer","multipleOf":7,"minimum":1}`, "schema.multipleOf: want at most 4096"},
+		{`{"type":"integer","multipleOf":7,"minimum":1}`, "schema.multipleOf: want at most 1024"},
 		{`{"type":"integer","minimum":3,"exclusiveMaximum":3}`, "allow no integer"},
 		{`{"type":"integer","exclusiveMinimum":true}`, "schema.exclusiveMinimum: want a number"},
 		{`{"type":"array","uniqueItems":true}`, "schema.uniqueItems: is not supported"},
@@ -143,9 +143,9 @@ func TestKeywords(t *testing.T) {
 // TestBounds compares every integer around some bounds with what the bounds say.
 func TestBounds(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range 60 {
+	for range 12 {
 		lo := rng.IntN(2400) - 1200
-		hi, by := lo+rng.IntN(1200), 1+rng.IntN(9)
+		hi, by := lo+rng.IntN(700), 1+rng.IntN(9)
 		g, err := Schema(fmt.Appendf(nil, `{"type":"integer","minimum":%d,"maximum":%d,"multipleOf":%d}`, lo, hi, by))
 		if err != nil {
 			continue // no multiple between them

@@ -11,7 +11,7 @@ import (
 // reader of JSON has.
 const (
 	largest      = 1 << 53
-	maxMultiples = 4096 // that are listed one by one
+	maxMultiples = 1024 // that are listed one by one
 	maxDivisor   = 1000 // of multiples without bounds
 )
 
