@@ -89,7 +89,7 @@ func (a agent) need(t *testing.T) {
 		t.Skip("DS4_AGENTS is not set: \"go tool task test:agents\" installs agents, which go to the network, and runs this test")
 	}
 	if _, err := os.Stat(filepath.Join("node_modules", ".bin", a.bin)); err != nil {
-		t.Skipf("tests/agents/node_modules has no %s: \"npm ci\" there installs it", a.bin)
+		t.Skipf("tests/agents/node_modules has no %s: \"npm install\" there installs it", a.bin)
 	}
 }
 
