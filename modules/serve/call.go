@@ -36,6 +36,7 @@ type call struct {
 	key     string // name of the key it came with
 	log     zerolog.Logger
 	stream  *wire.Stream // set once the answer is a stream
+	begun   bool         // the head was sent, and blank lines: JSON is to follow
 }
 
 // recorder remembers what was sent.
@@ -157,15 +158,6 @@ func (c *call) body() (wire.Obj, error) {
 	return o, nil
 }
 
-// json answers with a JSON body.
-func (c *call) json(status int, v any) error {
-	c.deadline()
-	if err := wire.WriteJSON(c.w, status, v); err != nil {
-		c.log.Debug().Err(err).Msg("the client is gone")
-	}
-	return nil
-}
-
 func (c *call) deadline() {
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(c.s.c.Timeout)) // recorders have none
 }
@@ -232,7 +224,7 @@ func (c *call) fail(err error) {
 		_ = c.stream.Flush() // it failed already
 		return
 	}
-	if c.w.status != 0 {
+	if c.w.status != 0 && !c.begun {
 		return
 	}
 	if e.RetryAfter > 0 {

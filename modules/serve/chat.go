@@ -24,7 +24,7 @@ func (s *Server) chatCompletions(c *call) error {
 	if q.stream {
 		return c.streamChat(j)
 	}
-	if err := j.wait(ignore, never); err != nil {
+	if err := c.whole(j); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, chatResponseOf(j))

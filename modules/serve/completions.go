@@ -51,7 +51,7 @@ func (s *Server) completions(c *call) error {
 		return c.streamRaw(q, jobs[0])
 	}
 	for i, j := range jobs {
-		if err := j.wait(ignore, never); err != nil {
+		if err := c.whole(j); err != nil {
 			for _, j := range jobs[i:] {
 				j.run.Cancel()
 			}

@@ -25,7 +25,7 @@ func (s *Server) messages(c *call) error {
 	if q.stream {
 		return c.streamMessage(j)
 	}
-	if err := j.wait(ignore, never); err != nil {
+	if err := c.whole(j); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, anthropicResponseOf(j))

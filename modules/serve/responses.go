@@ -57,7 +57,7 @@ func (s *Server) responses(c *call) error {
 	if q.stream {
 		return c.streamResponse(j, q)
 	}
-	if err := j.wait(ignore, never); err != nil {
+	if err := c.whole(j); err != nil {
 		return err
 	}
 	r := newResponse(q)

@@ -30,10 +30,6 @@ type job struct {
 	promptLP []sched.Token
 }
 
-// ignore and never are for answers that are not streams: all is told at the end.
-func ignore(sched.Batch) error { return nil }
-func never() error             { return nil }
-
 // submit renders the conversation and puts it into the queue. param names what the prompt came in, for errors.
 func (c *call) submit(q *completion, param string) (*job, error) {
 	s := c.s

@@ -42,9 +42,10 @@ type Config struct {
 	Hosts   []string // names in Host headers besides loopback's; "*": any
 	Origins []string // that browsers may call from; "*": any
 
-	MaxBody   int64         // bytes; 0: 64 MiB
-	KeepAlive time.Duration // of silence in a stream, before a comment is sent; 0: 5 s
-	Timeout   time.Duration // without progress in writing, after which a client is given up; 0: 30 s
+	MaxBody    int64         // bytes; 0: 64 MiB
+	KeepAlive  time.Duration // of silence in a stream, before a comment is sent; 0: 5 s
+	BlankLines bool          // keep clients that wait for whole answers alive too; see call.whole
+	Timeout    time.Duration // without progress in writing, after which a client is given up; 0: 30 s
 
 	Trace io.Writer // nil: none. One line of JSON for each thing that happens
 	Log   zerolog.Logger

@@ -35,6 +35,7 @@ type options struct {
 	strictModel      bool
 	strictCalls      bool
 	keepReasoning    bool
+	blankLines       bool
 	noReplay         bool
 	replayIDs        int
 
@@ -80,6 +81,7 @@ func (o *options) flags(s *cli.Set) {
 	s.String(&o.thinkingSampling, "--thinking-sampling", "MODE", "\"fixed\" ignores temperature and the like in thinking mode, as ds4 does")
 	s.Bool(&o.keepReasoning, "--keep-reasoning-with-calls", "keep earlier reasoning where the history has tool calls but no tools are declared")
 	s.Bool(&o.strictCalls, "--strict-calls", "do not execute a call block that the model wrote inside its reasoning")
+	s.Bool(&o.blankLines, "--blank-lines", "send a line break now and then while a client waits for an answer that is no stream")
 	s.Bool(&o.strictModel, "--strict-model", "refuse model names that this server does not list")
 	s.Group("what is known of earlier prompts")
 	s.Int(&o.snapshotMB, "--snapshot-mb", "N", "host memory for snapshots of conversations, MiB; 0: none are kept", 0, 1<<24)
