@@ -164,7 +164,8 @@ func TestMistakes(t *testing.T) {
 		code int
 		want string // in the line
 	}{
-		{"-p hi", 1, `ds4flash.gguf: no such model file; fetch one with "ds4 fetch q2", or try the demo with "ds4 --demo"`},
+		{"-p hi", 1, `ds4flash.gguf: no such model file; fetch one with "ds4 fetch q2", or use the small demo model with --demo`},
+		{"serve", 1, `ds4flash.gguf: no such model file; fetch one with "ds4 fetch q2", or use the small demo model with --demo`},
 		{"-m folder -p hi", 1, "folder: want a model file, got a directory"},
 		{"-m . -p hi", 1, "it holds"},
 		{"-m cut.gguf -p hi", 1, "the file is cut short"},

@@ -14,7 +14,7 @@ import (
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
 )
 
-const whatNow = `fetch one with "ds4 fetch q2", or try the demo with "ds4 --demo"`
+const whatNow = `fetch one with "ds4 fetch q2", or use the small demo model with --demo`
 
 // OpenFile opens the model file of a configuration, the demo's included, and explains what is wrong with it.
 func OpenFile(c Config, opts ...gguf.Option) (f *gguf.File, path string, err error) {
