@@ -50,6 +50,17 @@ type tiny struct {
 }
 
 func newTiny(c sched.Config, dir string) (*tiny, error) {
+	if dir == "" {
+		return newTinyOn(c, nil, kvstore.Blocks)
+	}
+	d, err := kvstore.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return newTinyOn(c, d, kvstore.Blocks)
+}
+
+func newTinyOn(c sched.Config, blobs kvstore.Blobs, format kvstore.Format) (*tiny, error) {
 	f, err := synth.T0().File()
 	if err != nil {
 		return nil, err
@@ -82,17 +93,13 @@ func newTiny(c sched.Config, dir string) (*tiny, error) {
 		return nil, err
 	}
 	c.Engine, c.MinSnapshot = sched.Wrap(e), 1
-	if dir != "" {
-		d, err := kvstore.OpenDir(dir)
-		if err != nil {
-			return nil, err
-		}
+	if blobs != nil {
 		id, err := kvstore.Identify(f, "test")
 		if err != nil {
 			return nil, err
 		}
 		c.Policy = kvstore.Policy{Min: 8}
-		c.Store, err = kvstore.Open(kvstore.Options{Blobs: d, Identity: id, Shape: sh, CtxTokens: lim.CtxTokens, MinTokens: 8, Queue: 256,
+		c.Store, err = kvstore.Open(kvstore.Options{Blobs: blobs, Format: format, Identity: id, Shape: sh, CtxTokens: lim.CtxTokens, MinTokens: 8, Queue: 256,
 			Log: func(e kvstore.Event) {
 				if e.Op == kvstore.Stored {
 					t.stored.Add(1)
