@@ -132,7 +132,7 @@ func set(path, name, value string) error {
 
 // Set changes a setting, an integer: seed, threads, macos (version), trace (1: count bytes and look for races in
 // threadgroup memory; libraries compiled from then on), working_set, max_buffer, memory, available (bytes); skip_barrier (the n-th barrier between
-// dispatches since Reset is left out; 0: none).
+// dispatches since Reset is left out, and what comes after it runs first; 0: none).
 func Set(name string, value int64) error {
 	path, err := Build()
 	if err != nil {

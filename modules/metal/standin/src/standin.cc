@@ -91,11 +91,14 @@ struct Enc : Obj {
   Launch now; // bindings as they stand
   Pipe *pipe = 0;
   std::vector<Launch> pending; // since the last barrier
+  size_t skipped = 0;          // what was pending at a barrier that is left out
   Enc() : Obj("MTLComputeCommandEncoder") {}
   void flush() {
-    if (config.shuffle && concurrent) std::shuffle(pending.begin(), pending.end(), *rng());
+    if (skipped) std::rotate(pending.begin(), pending.begin() + skipped, pending.end()); // what came after it runs first
+    else if (config.shuffle && concurrent) std::shuffle(pending.begin(), pending.end(), *rng());
     for (auto &l : pending) if (!failed()) run(l);
     pending.clear();
+    skipped = 0;
   }
 };
 static Obj device("MTLDevice"), queue("MTLCommandQueue"), class_string("class NSString"), class_options("class MTLCompileOptions"), class_set("class MTLResidencySetDescriptor");
@@ -322,7 +325,7 @@ u64 objc_msgSend(Obj *o, const char *s, u64 a, u64 b, u64 c, u64 d) {
     if (IS("setBytes:length:atIndex:")) { if (c >= 31) { fail(1, "buffer index %llu: want 0 to 30", (unsigned long long)c); return 0; } x->now.object[c] = 0; set_bytes(x->now, (void *)a, b, c); return 0; }
     if (IS("setThreadgroupMemoryLength:atIndex:")) { if (b >= 4 || a % 16 || a > 32768) fail(1, "threadgroup memory: %llu bytes at %llu", (unsigned long long)a, (unsigned long long)b); else x->now.group[b] = a; return 0; }
     if (IS("dispatchThreadgroups:threadsPerThreadgroup:")) { if (failure.empty()) dispatch(x, (Size *)a, (Size *)b); return 0; }
-    if (IS("memoryBarrierWithScope:")) { if (++totals[BARRIERS] != config.skip_barrier) x->flush(); return 0; }
+    if (IS("memoryBarrierWithScope:")) { if (++totals[BARRIERS] == config.skip_barrier) x->skipped = x->pending.size(); else x->flush(); return 0; }
     if (IS("setLabel:")) return 0;
     if (IS("endEncoding")) { x->flush(); x->ended = true; x->cb->encoding = false; return 0; }
   }
