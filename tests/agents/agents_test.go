@@ -67,7 +67,7 @@ func (d *desk) run(lines string) string {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(d.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 8*time.Minute) // opencode fetches packages at its first start
 	defer cancel()
 	c := exec.CommandContext(ctx, "sh", "-c", lines)
 	c.Dir, c.WaitDelay = d.work, 5*time.Second
