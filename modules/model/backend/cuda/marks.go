@@ -11,7 +11,7 @@ import (
 // hc_pre writes the number of its weight to the host's memory, which outlives the context: the fault lies between the last one
 // that did and the next.
 
-// markBytes is what the mark takes of the pinned block, before the room for small reads.
+// markBytes is what the mark takes of the pinned block, before the room for small reads; the block is of words of four.
 const markBytes = 8
 
 var le = binary.LittleEndian

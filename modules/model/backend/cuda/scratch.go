@@ -133,7 +133,7 @@ func (b *Backend) takeScratch() error {
 		*u.dst = p
 	}
 	var err error
-	if b.block, err = b.d.Pinned(max(blockBytes(&b.lim)+7&^7, 4096) + markBytes + smallRead); err != nil {
+	if b.block, err = b.d.Pinned(max(blockBytes(&b.lim), 4096) + markBytes + smallRead); err != nil {
 		return fmt.Errorf("cuda: step block: %w", lacking(err))
 	}
 	t := selectors()
