@@ -66,8 +66,12 @@ func show(t *testing.T, e *model.Engine, q *model.Seq, tokens []int32) string {
 func TestWindow(t *testing.T) {
 	e, f := headed(t)
 	prompt := synth.Prompt(e.Shape().Vocab, 200)
+	lengths := []int{5, 36, 128, 131}
+	if testing.Short() {
+		lengths = lengths[2:]
+	}
 	for _, format := range []Format{Blocks, V1} {
-		for _, n := range []int{5, 36, 128, 131} {
+		for _, n := range lengths {
 			st, err := tinyStore(t.TempDir(), e, f, format, func(ev Event) {
 				if ev.Err != nil {
 					t.Error(ev.Err)
