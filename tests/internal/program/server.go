@@ -154,4 +154,3 @@ func (s *Server) Await(what string, ok func() bool) {
 		}
 	}
 }
-
