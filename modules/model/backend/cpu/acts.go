@@ -28,6 +28,7 @@ type scratch struct {
 	x, qlat, h acts
 	tmp        [8][]float32
 	rows       [][]byte
+	terms      []float64
 
 	order, from []int32 // choices by expert, and the row of each
 	runs        []expertRun
@@ -43,6 +44,7 @@ func (s *scratch) bytes() int64 {
 	for _, t := range s.tmp {
 		n += 4 * cap(t)
 	}
+	n += 8 * cap(s.terms)
 	return int64(n)
 }
 

@@ -10,7 +10,7 @@ import (
 // fastAttend is Attend with a variant's kernels. Many rows are divided over the threads, each with its own unpacked cache
 // rows; of few rows the heads are divided.
 func (b *Backend) fastAttend(a backend.AttendArgs, sinks []float32, scale float32) {
-	n, groups := len(b.step.Rows), b.sh.Heads/b.variant.tile
+	n, groups := len(b.step.Rows), b.sh.Heads/b.variant.lanes
 	if n >= 2*b.pool.n {
 		b.pool.each(n, func(i int) {
 			m := b.worker()
@@ -19,7 +19,7 @@ func (b *Backend) fastAttend(a backend.AttendArgs, sinks []float32, scale float3
 			kv := grow(&m.values, len(m.rows)*b.sh.HeadDim)
 			b.unpackRows(m, kv, m.rows)
 			for g := range groups {
-				b.attendHeads(m, a, i, g, kv, sinks, scale)
+				b.attendHeads(m, a, i, g*b.variant.lanes, kv, sinks, scale)
 			}
 		})
 		return
@@ -37,7 +37,7 @@ func (b *Backend) fastAttend(a backend.AttendArgs, sinks []float32, scale float3
 		b.pool.each(groups, func(g int) {
 			m := b.worker()
 			defer b.release(m)
-			b.attendHeads(m, a, i, g, kv, sinks, scale)
+			b.attendHeads(m, a, i, g*b.variant.lanes, kv, sinks, scale)
 		})
 	}
 }
@@ -53,29 +53,27 @@ func (b *Backend) unpackRows(m *worker, kv []float32, rows [][]byte) {
 	clear(ptrs) // the pool of workers must not hold caches
 }
 
-// attendHeads is attention of row i for one tile of heads over unpacked rows.
-func (b *Backend) attendHeads(m *worker, a backend.AttendArgs, i, group int, kv, sinks []float32, scale float32) {
+// attendHeads is attention of row i for as many heads as there are lanes, over unpacked rows.
+func (b *Backend) attendHeads(m *worker, a backend.AttendArgs, i, first int, kv, sinks []float32, scale float32) {
 	v, d := b.variant, b.sh.HeadDim
-	n, first := len(kv)/d, group*v.tile
+	n, l := len(kv)/d, v.lanes
 	q, o := b.f32(a.Q, i)[first*d:], b.f32(a.O, i)[first*d:]
 	grow(&m.turned, d*v.tile)
-	s := grow(&m.scores, n*v.lanes)
+	s := grow(&m.scores, n*l)
+	m.til = tileArgs{w: (*byte)(unsafe.Pointer(&q[0])), stride: 4 * d, blocks: d, tile: (*byte)(unsafe.Pointer(&m.turned[0]))}
+	v.tileF32(&m.til)
+	m.att = attendArgs{q: &m.turned[0], kv: &kv[0], s: &s[0], o: &o[0], n: n, dim: d, scale: &scale}
+	v.attendScores(&m.att)
+	var inv [maxLanes]float32
+	softmaxLanes(s, sinks[first:][:l], inv[:l])
+	v.attendValues(&m.att)
 	cs := b.rowRotation(b.ropeKind(a.Layer), i)
-	for g := 0; g < v.tile; g += v.lanes {
-		m.til = tileArgs{w: (*byte)(unsafe.Pointer(&q[g*d])), stride: 4 * d, blocks: d, tile: (*byte)(unsafe.Pointer(&m.turned[g]))}
-		v.tileF32(&m.til)
-		m.att = attendArgs{q: &m.turned[g], kv: &kv[0], s: &s[0], o: &o[g*d], n: n, dim: d, scale: &scale}
-		v.attendScores(&m.att)
-		var inv [maxLanes]float32
-		softmaxLanes(s, sinks[first+g:][:v.lanes], inv[:v.lanes])
-		v.attendValues(&m.att)
-		for h, z := range inv[:v.lanes] {
-			head := o[(g+h)*d : (g+h+1)*d]
-			for c := range head {
-				head[c] *= z
-			}
-			rotate(head, cs, true)
+	for h, z := range inv[:l] {
+		head := o[h*d : (h+1)*d]
+		for c := range head {
+			head[c] *= z
 		}
+		rotate(head, cs, true)
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"github.com/ds4-go/ds4/modules/gguf"
 )
 
-// vectorPiece is the number of vectors of weight rows that a thread takes at a time.
+// vectorPiece is the greatest number of vectors of weight rows that a thread takes at a time.
 const vectorPiece = 4
 
 // tileBytes bounds the part of a tile that is unpacked at a time: it stays in the first cache while the activations pass.
@@ -14,7 +14,8 @@ const tileBytes = 28 << 10
 func (b *Backend) vectors(p *product, out []float32, stride int, w *weight, row0, rows int, x *acts) {
 	l := b.variant.lanes
 	groups := (rows + l - 1) / l
-	b.pool.span(groups, vectorPiece, func(lo, hi int) {
+	piece := max(1, min(vectorPiece, groups/(2*b.pool.n))) // few rows are shared all the same: those of hc_pre are 24
+	b.pool.span(groups, piece, func(lo, hi int) {
 		m := b.worker()
 		defer b.release(m)
 		for g := lo; g < hi; g++ {

@@ -14,8 +14,8 @@ func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
 	g, u := grow(&b.tmp[0], n*f), grow(&b.tmp[1], n*f)
 	b.matmul(g, f, b.weight(a.Gate), 0, f, x)
 	b.matmul(u, f, b.weight(a.Up), 0, f, x)
-	b.pool.each(n, func(i int) {
-		for j := i * f; j < (i+1)*f; j++ {
+	b.pool.span(n*f, 256, func(lo, hi int) {
+		for j := lo; j < hi; j++ {
 			g[j] = swiglu(g[j], u[j], b.sh.Clamp)
 		}
 	})

@@ -12,14 +12,46 @@ func (b *Backend) Top(a backend.TopArgs) {
 	if b.skip("top", -1) {
 		return
 	}
-	b.pool.each(len(b.step.Tops), func(i int) {
+	one := func(i int, sum summer) {
 		q := b.step.Tops[i]
 		var mask []uint32
 		if q.Mask >= 0 {
 			mask = view[uint32](b.row(a.Masks, int(q.Mask)))
 		}
-		top(b.row(a.Top, i), b.f32(a.Logits, int(q.Out)), mask, b.step.Bias[q.Bias:q.Bias+q.Biases], float64(q.InvTemp))
+		top(b.row(a.Top, i), b.f32(a.Logits, int(q.Out)), mask, b.step.Bias[q.Bias:q.Bias+q.Biases], float64(q.InvTemp), sum)
+	}
+	if n := len(b.step.Tops); n >= b.pool.n {
+		b.pool.each(n, func(i int) { one(i, sumTerms) })
+		return
+	}
+	for i := range b.step.Tops { // too few queries for the threads: these share each one's exponentials
+		one(i, b.sumTerms)
+	}
+}
+
+// summer adds up f(0) … f(n−1) in this order.
+type summer func(n int, f func(i int) float64) float64
+
+func sumTerms(n int, f func(i int) float64) float64 {
+	sum := 0.0
+	for i := range n {
+		sum += f(i)
+	}
+	return sum
+}
+
+func (b *Backend) sumTerms(n int, f func(i int) float64) float64 {
+	t := grow(&b.terms, n)
+	b.pool.span(n, 2048, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			t[i] = f(i)
+		}
 	})
+	sum := 0.0
+	for _, v := range t {
+		sum += v
+	}
+	return sum
 }
 
 type candidate struct {
@@ -30,7 +62,7 @@ type candidate struct {
 // less orders candidates: greater logit first, then the lower id.
 func (c candidate) less(d candidate) bool { return c.l > d.l || c.l == d.l && c.id < d.id }
 
-func top(dst []byte, raw []float32, mask []uint32, bias []backend.Bias, invTemp float64) {
+func top(dst []byte, raw []float32, mask []uint32, bias []backend.Bias, invTemp float64, sum summer) {
 	adj := make([]float32, len(raw))
 	copy(adj, raw)
 	for _, v := range bias {
@@ -51,13 +83,13 @@ func top(dst []byte, raw []float32, mask []uint32, bias []backend.Bias, invTemp 
 		maxAdj = max(maxAdj, adj[id])
 		heap = offer(heap, candidate{int32(id), adj[id]})
 	}
-	sumRaw, sumAdj := 0.0, 0.0
-	for id, l := range raw {
-		sumRaw += math.Exp(float64(l) - float64(maxRaw))
-		if allowed(id) {
-			sumAdj += math.Exp((float64(adj[id]) - float64(maxAdj)) * invTemp)
+	sumRaw := sum(len(raw), func(id int) float64 { return math.Exp(float64(raw[id]) - float64(maxRaw)) })
+	sumAdj := sum(len(raw), func(id int) float64 {
+		if !allowed(id) {
+			return 0
 		}
-	}
+		return math.Exp((float64(adj[id]) - float64(maxAdj)) * invTemp)
+	})
 	le := binary.LittleEndian
 	le.PutUint64(dst[backend.TopLogSumRaw:], math.Float64bits(float64(maxRaw)+math.Log(sumRaw)))
 	le.PutUint64(dst[backend.TopSumAdj:], math.Float64bits(sumAdj))
