@@ -35,18 +35,28 @@ func (d *Device) NewBuffer(n int) (*Buffer, error) {
 // Release — a memory map. Read-only maps may be wrapped, and must not be written by a kernel. Error: ErrMemory, or memory
 // that is not whole pages.
 func (d *Device) Wrap(mem []byte) (*Buffer, error) {
-	p, page := uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(os.Getpagesize())
-	if len(mem) == 0 || p%page != 0 || uintptr(len(mem))%page != 0 {
-		return nil, fmt.Errorf("metal: wrap: want whole pages of %d bytes, got %d bytes at %#x", page, len(mem), p)
+	b, err := d.WrapPages(uintptr(unsafe.Pointer(unsafe.SliceData(mem))), len(mem))
+	if err == nil {
+		b.mem = mem
 	}
-	b := d.dev.sendID(selNewBufferNoCopy, uintptr(unsafe.Pointer(unsafe.SliceData(mem))), uintptr(len(mem)), resourceOptions, 0)
-	if b == 0 {
-		return nil, fmt.Errorf("metal: wrap %d bytes: %w", len(mem), ErrMemory)
-	}
-	return &Buffer{b, mem}, nil
+	return b, err
 }
 
-// Bytes is the buffer's memory.
+// WrapPages is Wrap for n bytes at an address. Its Bytes are nil: the pages may hold more than what the caller owns, and Go must
+// have no pointer to that. What the caller owns there stays in place and reachable until Release.
+func (d *Device) WrapPages(addr uintptr, n int) (*Buffer, error) {
+	page := uintptr(os.Getpagesize())
+	if n <= 0 || addr%page != 0 || uintptr(n)%page != 0 {
+		return nil, fmt.Errorf("metal: wrap: want whole pages of %d bytes, got %d bytes at %#x", page, n, addr)
+	}
+	b := d.dev.sendID(selNewBufferNoCopy, addr, uintptr(n), resourceOptions, 0)
+	if b == 0 {
+		return nil, fmt.Errorf("metal: wrap %d bytes: %w", n, ErrMemory)
+	}
+	return &Buffer{b, nil}, nil
+}
+
+// Bytes is the buffer's memory; nil after Release, and of WrapPages.
 func (b *Buffer) Bytes() []byte { return b.mem }
 
 // Release drops the buffer.

@@ -97,10 +97,7 @@ func (b *Backend) wrap() error {
 }
 
 func (b *Backend) wrapRegion(list []*weight, start, end uintptr) error {
-	p := unsafe.Pointer(unsafe.SliceData(list[0].data))
-	back := uintptr(p) - start
-	mem := unsafe.Slice((*byte)(unsafe.Add(p, -int(back))), int(end-start))
-	buf, err := b.d.Wrap(mem)
+	buf, err := b.d.WrapPages(start, int(end-start)) // by address: on Go's heap the pages hold other objects too
 	if err != nil {
 		return fmt.Errorf("metal: weights from %s on: %w", list[0].name, classify(err))
 	}
