@@ -3,7 +3,6 @@ package gpucmd
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +26,10 @@ const (
 	benchRows  = 256  // of the prompt's timing
 	benchPos   = 4000 // where the decoded token stands: the indexer selects
 	benchBytes = 3 << 30
+
+	// stepLimit is about the longest that a command buffer of a timing may take. The system ends one that keeps the GPU for seconds,
+	// and the screen stands still meanwhile.
+	stepLimit = 250 * time.Millisecond
 )
 
 // bench is a backend with random weights of one layer of each compressed kind, and the buffers of a step.
@@ -63,9 +66,17 @@ func timings(ctx context.Context, p *printer, d device, sh backend.Shape, rows i
 		if err != nil {
 			return err
 		}
-		many, err := r.time(o, rows)
+		n, err := r.bounded(o, rows)
 		if err != nil {
 			return err
+		}
+		many, err := r.time(o, n)
+		if err != nil {
+			return err
+		}
+		few := ""
+		if n < rows {
+			few = fmt.Sprintf(" for %d", n)
 		}
 		rate, share := "", ""
 		if n := r.moved(o); n > 0 {
@@ -75,7 +86,7 @@ func timings(ctx context.Context, p *printer, d device, sh backend.Shape, rows i
 				share = fmt.Sprintf("%.0f%%", 100*gbs/ceiling)
 			}
 		}
-		p.raw("%-18s %10.0f %9s %7s   %12.0f\n", o.name, one.Seconds()*1e6, rate, share, many.Seconds()*1e6)
+		p.raw("%-18s %10.0f %9s %7s   %12.0f%s\n", o.name, one.Seconds()*1e6, rate, share, many.Seconds()*1e6, few)
 	}
 	p.raw("\n")
 	return nil
@@ -259,8 +270,35 @@ func (r *bench) compress(il int32) {
 	r.b.Compress(backend.CompressArgs{Layer: il, Attn: c("attn_compressor"), Index: c("indexer_compressor"), X: r.buf["x"], State: r.state})
 }
 
-// time is the shortest of a few steps that repeat the operation, less a step that does it once.
+// bounded is the row count to time: all of them, unless an eighth of them says that they would take longer than a step may.
+func (r *bench) bounded(o operation, rows int) (int, error) {
+	few := max(1, rows/8)
+	took, err := r.steps(o, few, 1, 1)
+	if took*time.Duration(rows/few) > stepLimit {
+		return few, err
+	}
+	return rows, err
+}
+
+// time is how long an operation takes: the shortest of a few steps that repeat it, less a step that does it once. It is repeated as
+// often as a step may be long.
 func (r *bench) time(o operation, rows int) (time.Duration, error) {
+	const tries = 4
+	once, err := r.steps(o, rows, 1, tries)
+	if err != nil {
+		return 0, err
+	}
+	repeat := 24
+	if rows > 1 {
+		repeat = 3
+	}
+	repeat = max(1, min(repeat, int(stepLimit/max(once, time.Microsecond))-1))
+	all, err := r.steps(o, rows, 1+repeat, tries)
+	return max(all-once, time.Microsecond) / time.Duration(repeat), err
+}
+
+// steps is the shortest of some steps that do an operation n times, a command buffer each.
+func (r *bench) steps(o operation, rows, n, tries int) (time.Duration, error) {
 	s := &backend.Step{Spans: []backend.Span{{Pos: benchPos, Rows: int32(rows)}}, Outs: []int32{int32(rows - 1)}, Tops: []backend.Top{{Mask: -1, InvTemp: 1}}}
 	if rows > backend.Slack+1 {
 		s.Spans[0].Into = 1
@@ -268,26 +306,17 @@ func (r *bench) time(o operation, rows int) (time.Duration, error) {
 	for i := range int32(rows) {
 		s.Rows = append(s.Rows, backend.Row{Token: 1, Pos: benchPos + i, From: -1})
 	}
-	repeat := 24
-	if rows > 1 {
-		repeat = 3
-	}
-	run := func(n int) (time.Duration, error) {
-		best := time.Duration(1<<62 - 1)
-		for range 4 {
-			start := time.Now()
-			r.b.Begin(s)
-			for range n {
-				o.run()
-			}
-			if err := r.b.Wait(); err != nil {
-				return 0, err
-			}
-			best = min(best, time.Since(start))
+	best := time.Duration(1<<62 - 1)
+	for range tries {
+		start := time.Now()
+		r.b.Begin(s)
+		for range n {
+			o.run()
 		}
-		return best, nil
+		if err := r.b.Wait(); err != nil {
+			return 0, err
+		}
+		best = min(best, time.Since(start))
 	}
-	once, err1 := run(1)
-	all, err2 := run(1 + repeat)
-	return max(all-once, time.Microsecond) / time.Duration(repeat), errors.Join(err1, err2)
+	return best, nil
 }

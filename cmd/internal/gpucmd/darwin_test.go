@@ -20,6 +20,11 @@ func TestDarwin(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	vet := exec.Command("go", "vet", "github.com/ds4-go/ds4/modules/metal/...", "github.com/ds4-go/ds4/modules/model/backend/metal", "github.com/ds4-go/ds4/cmd/internal/engine")
+	vet.Env = cmd.Env
+	if out, err := vet.CombinedOutput(); err != nil {
+		t.Errorf("vet: %v: %s", err, out)
+	}
 	f, err := macho.Open(path)
 	if err != nil {
 		t.Fatal(err)

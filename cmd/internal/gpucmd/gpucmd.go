@@ -21,8 +21,8 @@ type device struct {
 	bound map[string]float64 // see backendtest.Config.Bound
 }
 
-// library is a stand-in for the system's, in tests.
-var library string
+// In tests: a stand-in for the system's library, and the only operations to run.
+var library, only string
 
 // Options say how far the check goes.
 type Options struct {

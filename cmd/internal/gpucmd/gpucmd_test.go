@@ -58,6 +58,48 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestHeadings: the report has chip, system, memory and bandwidth, whatever comes of the suite, and ends with what to do. Kernels that
+// give wrong results, that read out of bounds, and that do not compile, in the suite's process or already here, are reported.
+func TestHeadings(t *testing.T) {
+	useStandin(t)
+	only = "hc_post"
+	t.Cleanup(func() { only = "" })
+	const line = "float v = y * mix[4 + t];"
+	for _, c := range []struct {
+		what, to string
+		here     bool
+		say      []string
+	}{
+		{"wrong results", "float v = y * mix[5 - t];", false, []string{"gpu       stand-in (Apple family 7)", "\nhc_post        FAIL", "want an error of at most", "failed: "}},
+		{"out of bounds", "float v = y * mix[-1100];", false, []string{"gpu       stand-in", "\nhc_post        FAIL", "hc_post: read at"}},
+		{"no MSL", "double v = y * mix[4 + t];", false, []string{"gpu       stand-in", "not run", "ended early", "double"}},
+		{"no MSL here", "double v = y * mix[4 + t];", true, []string{"none that this build can use: metal: kernels", "double"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if c.here {
+				if err := standin.Plant(line, c.to); err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = standin.Plant("", "") }()
+			} else {
+				t.Setenv(standin.PlantEnv(line, c.to))
+			}
+			var b strings.Builder
+			if err := Report(context.Background(), &b, Options{Device: "metal", Quick: true}); err == nil {
+				t.Error("no error")
+			}
+			for _, s := range append(c.say, "system    linux/amd64", "cpu       ", "\ndo        use --cpu") {
+				if !strings.Contains(b.String(), s) {
+					t.Errorf("the report does not say %q:\n%s", s, b.String())
+				}
+			}
+			if !c.here && !strings.Contains(b.String(), "GB/s read by the GPU") {
+				t.Errorf("the report does not say the bandwidth:\n%s", b.String())
+			}
+		})
+	}
+}
+
 // TestTimings runs every timing at a small model's widths.
 func TestTimings(t *testing.T) {
 	useStandin(t)
