@@ -21,8 +21,8 @@ func section(t *testing.T, heading string) []string {
 		t.Fatalf("docs/clients.md: want a heading %q, got none", heading)
 	}
 	var blocks []string
-	for line, in := "", false; rest != ""; {
-		line, rest, _ = strings.Cut(rest, "\n")
+	in := false
+	for line := range strings.SplitSeq(rest, "\n") {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			if in = !in; in {
