@@ -64,6 +64,8 @@ static inline void kv_row(constant latent_args & a, device const step_head * ste
 }
 
 // latent_kv: the query latent's norm and forms, and the KV row. Grid: 2 jobs, rows; 256 threads.
+// Cost of latent_kv: moves 6 KiB in, 6 KiB and a packed row (584 bytes) out, a row. Threadgroup: 256 threads, a job; 4224 bytes
+// of threadgroup memory, about 32 registers. If slow: nothing: at decode latent_rows does it.
 kernel void latent_kv(
         constant latent_args & a      [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -119,6 +121,8 @@ static inline void q_head(constant heads_args & a, device const step_head * step
 }
 
 // q_heads. Grid: 8 heads, rows.
+// Cost of q_heads: moves the query in and out: 256 KiB a row. Threadgroup: 256 threads, 8 heads; 0 bytes of threadgroup memory,
+// about 24 registers. If slow: keep the head's 16 values a lane between its two passes.
 kernel void q_heads(
         constant heads_args & a       [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -134,6 +138,8 @@ struct keep_args { ulong slot_stride; int base, ring, row_bytes, pad; };
 
 // keep_ring fills the ring of a span that moves to a spare slot: positions of this step from `fresh`, older ones from the slot it
 // leaves. Grid: rows of the ring, spans.
+// Cost of keep_ring: moves a packed row or a compressor's row, in and out. Threadgroup: 128 threads, a row of the ring; 0 bytes
+// of threadgroup memory, about 16 registers. If slow: nothing: only for a span that moves.
 kernel void keep_ring(
         constant keep_args & a        [[buffer(0)]],
         device const step_head * step [[buffer(1)]],

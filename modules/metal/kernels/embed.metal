@@ -3,6 +3,8 @@
 struct embed_args { int width, f32; };
 
 // A threadgroup a piece of 256 of a row. Grid: pieces, rows.
+// Cost of embed: moves 2 bytes a value of the table, 16 out. Threadgroup: 256 threads, 256 components; 0 bytes of threadgroup
+// memory, about 16 registers. If slow: nothing: one dispatch a step.
 kernel void embed(
         constant embed_args & a       [[buffer(0)]],
         device const step_head * step [[buffer(1)]],

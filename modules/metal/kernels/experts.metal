@@ -61,6 +61,8 @@ static inline void down_rows(int type, constant experts_args & a, device const h
 
 // experts_plan groups pairs by expert. list (pairs): pairs by expert; items: (expert, first place in list, count) for each tile of
 // 32, items[3·pairs … ] unused; total: number of items. One threadgroup of 1024 threads.
+// Cost of experts_plan: moves the ids once for each expert, from the cache. Threadgroup: 1024 threads, one threadgroup; 128
+// bytes of threadgroup memory, about 24 registers. If slow: a histogram by atomics, then ranks: it reads ids 256 times.
 kernel void experts_plan(
         constant experts_args & a     [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -157,6 +159,8 @@ static inline void down_tiles(int type, constant experts_args & a, device const 
 }
 
 // experts_sum: y = Σ products in choice order. Grid: pieces of 256 components, rows.
+// Cost of experts_sum: moves the products once (96 KiB a row), 16 KiB out. Threadgroup: 256 threads, 256 components; 0 bytes of
+// threadgroup memory, about 16 registers. If slow: add them in down's tiles by choice, one choice after the other.
 kernel void experts_sum(
         constant experts_args & a     [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -173,6 +177,18 @@ kernel void experts_sum(
 
 // ---- one kernel a type. Grids: see the functions; 256 threads, tiles 128.
 
+// Cost of experts_gate_up: moves each chosen expert's gate and up once a token: 4.1 MiB (IQ2_XXS). Threadgroup: 256 threads, 8
+// rows of both; 0 bytes of threadgroup memory and 2048 of the codebook where it is IQ2_XXS, about 48 registers. If slow: two
+// rows a simdgroup, so that activations are loaded once for both.
+// Cost of experts_down: moves each chosen expert's down once a token: 2.6 MiB (Q2_K). Threadgroup: 256 threads, 16 rows, all
+// choices; 0 bytes of threadgroup memory and 2048 of the codebook where it is IQ2_XXS, about 44 registers. If slow: as gate and
+// up; at decode experts_down_post does it.
+// Cost of experts_gate_up_tiles: moves an expert's gate and up once for 32 of its pairs. Threadgroup: 128 threads, 32 rows by
+// 32 pairs; 11392 bytes of threadgroup memory and 2048 of the codebook where it is IQ2_XXS, about 86 registers. If slow: 64
+// rows a threadgroup; the gate's sums are eight registers more than a tile's.
+// Cost of experts_down_tiles: moves an expert's down once for 32 of its pairs, 4 bytes a product out. Threadgroup: 128 threads,
+// 32 rows by 32 pairs; 11264 bytes of threadgroup memory and 2048 of the codebook where it is IQ2_XXS, about 70 registers. If
+// slow: as product_tiles.
 #define EXPERTS(name, type, TABLE, LOAD)                                                                                              \
 kernel void experts_gate_up_##name(                                                                                                   \
         constant experts_args & a [[buffer(0)]], device const step_head * step [[buffer(1)]], device const half * q [[buffer(2)]],    \

@@ -49,6 +49,8 @@ struct quantize_args {
 };
 
 // quantize: (tokens, cols) f32 to forms. A simdgroup takes 256 values. Grid: blocks of 8 · 256 values, tokens.
+// Cost of quantize: moves 4 bytes a value in, 2 out, twice that for both forms. Threadgroup: 256 threads, 2048 values; 0 bytes
+// of threadgroup memory, about 30 registers. If slow: nothing: a thousandth of a prompt; at decode joined kernels do it.
 kernel void quantize(
         constant quantize_args & a    [[buffer(0)]],
         device const step_head * step [[buffer(1)]],

@@ -14,6 +14,9 @@ constant int latent_piece = 64; // rows of a product that a threadgroup makes: t
 // latent_rows: job 0 is the KV row and the normed latent, job 1 (if compress) the compressor's row; the other threadgroups are the
 // products over the normed query latent, QB's and then the indexer's, each with the norm and int8 form in its own memory. Moves
 // both matrices once. Grid: jobs and pieces, rows. 512 threads: what Compress wants; 11 KiB of threadgroup memory.
+// Cost of latent_rows: moves QB (34 MiB) and the indexer's QB (16 MiB) once for each token; the latent (6 KiB) in each
+// threadgroup. Threadgroup: 512 threads, 64 rows or a job; 10624 bytes of threadgroup memory, about 44 registers. If slow: 128
+// rows a threadgroup: half the norms.
 kernel void latent_rows(
         constant latent_rows_args & a  [[buffer(0)]],
         device const step_head * step  [[buffer(1)]],
@@ -89,6 +92,8 @@ kernel void latent_rows(
 struct query_args { heads_args q; index_args i; int groups, pad; };
 
 // query_heads: q_heads, and index_queries. Grid: 8 heads of each, rows; 256 threads.
+// Cost of query_heads: moves 256 KiB of query in and out; the indexer's 32 KiB in, 17 KiB out. Threadgroup: 256 threads, 8
+// heads; 0 bytes of threadgroup memory, about 30 registers. If slow: keep the head's 16 values a lane between its two passes.
 kernel void query_heads(
         constant query_args & a       [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -110,6 +115,9 @@ struct out_args { hc_args h; int cols, pad; };
 
 // attn_out_post: AttnOut's B for one slice of the components, HCPost with it, and the slice's part of the next HCPre. Moves B and
 // that projection once, and the streams. Grid: slices, rows; 512 threads.
+// Cost of attn_out_post: moves B (34 MiB) and the next projection (768 KiB) once, the streams in and out. Threadgroup: 512
+// threads, 64 components; 1408 bytes of threadgroup memory, about 48 registers. If slow: 32 components: twice the threadgroups,
+// where a chip has more than 40 cores.
 kernel void attn_out_post(
         constant out_args & a         [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
@@ -197,6 +205,9 @@ static inline void down_post(int type, constant down_args & a, device const step
     hc_slice(a.h, token, token, tg.x, m->out[tid % slice], hc, fn, part, mix, tap, m->v, m->sums, tid, simd, simds, lane);
 }
 
+// Cost of experts_down_post: moves each chosen expert's down and the shared one's (8.5 MiB) once, 48 KiB of gated products in
+// each threadgroup. Threadgroup: 512 threads, 64 components; 19072 bytes of threadgroup memory and 2048 of the codebook where
+// it is IQ2_XXS, about 52 registers. If slow: int8 forms by a dispatch of their own: the rounding is done by 64 threadgroups.
 #define DOWN_POST(name, type, TABLE, LOAD)                                                                                            \
 kernel void experts_down_post_##name(                                                                                                 \
         constant down_args & a [[buffer(0)]], device const step_head * step [[buffer(1)]], device const float * h [[buffer(2)]],      \

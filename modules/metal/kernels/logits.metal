@@ -3,6 +3,8 @@
 // a threadgroup lives longer than its start.
 
 // Grid: 32 rows, outs; 256 threads.
+// Cost of logits_rows: moves the output matrix once for each token, 563 MB. Threadgroup: 256 threads, 32 rows; 0 bytes of
+// threadgroup memory, about 40 registers. If slow: 64 rows a threadgroup.
 kernel void logits_rows(
         constant product_args & a     [[buffer(0)]],
         device const step_head * step [[buffer(1)]],

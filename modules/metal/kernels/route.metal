@@ -4,6 +4,8 @@
 struct route_args { int experts, active, hash, bias; float scale; int pad; };
 
 // Grid: rows; 256 threads.
+// Cost of route: moves 1 KiB of logits and the bias in, 48 bytes out, a row. Threadgroup: 256 threads, a row; 16640 bytes of
+// threadgroup memory, about 24 registers. If slow: a simdgroup's choice by one sort of 256 values rather than six passes.
 kernel void route(
         constant route_args & a       [[buffer(0)]],
         device const step_head * step [[buffer(1)]],
