@@ -7,12 +7,15 @@ import (
 
 // vmStatistics is vm_statistics64 of the Mach headers: counts of pages. What is not named is not used.
 type vmStatistics struct {
-	free, active, inactive, wired             uint32
-	_                                         [9]uint64
-	purgeable, speculative                    uint32
-	_                                         [4]uint64
-	compressor, throttled, external, internal uint32
-	_                                         uint64
+	free                   uint32
+	_                      [3]uint32 // active, inactive, wired
+	_                      [9]uint64
+	purgeable, speculative uint32
+	_                      [4]uint64
+	_                      [2]uint32 // compressor, throttled
+	external               uint32
+	_                      uint32 // internal
+	_                      uint64
 }
 
 const hostVMInfo64 = 4
