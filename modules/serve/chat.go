@@ -46,7 +46,7 @@ func neutral(n *wire.Node) bool {
 }
 
 func (s *Server) readChat(o wire.Obj) *completion {
-	q := newCompletion()
+	q := s.newCompletion()
 	q.readModel(o)
 	q.readSampling(o)
 	q.readLimit(o, "max_completion_tokens", "max_tokens")

@@ -62,7 +62,7 @@ func (s *Server) completions(c *call) error {
 }
 
 func (s *Server) readRaw(o wire.Obj) rawRequest {
-	q := rawRequest{completion: newCompletion()}
+	q := rawRequest{completion: s.newCompletion()}
 	q.readModel(o)
 	q.readSampling(o)
 	q.readLimit(o, "max_tokens")

@@ -55,7 +55,7 @@ func (s *Server) countTokens(c *call) error {
 }
 
 func (s *Server) readAnthropic(o wire.Obj) *completion {
-	q := newCompletion()
+	q := s.newCompletion()
 	q.readModel(o)
 	q.readSampling(o)
 	q.readLimit(o, "max_tokens")

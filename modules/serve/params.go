@@ -57,8 +57,12 @@ type completion struct {
 	logprobs int // alternatives to report; -1: none
 }
 
-func newCompletion() *completion {
-	return &completion{model: modelName, thinking: chat.On, params: sample.Default(), n: 1, limit: -1, logprobs: -1}
+func (s *Server) newCompletion() *completion {
+	params := sample.Default()
+	if s.c.Temperature != nil {
+		params.Temperature = *s.c.Temperature
+	}
+	return &completion{model: modelName, thinking: chat.On, params: params, n: 1, limit: -1, logprobs: -1}
 }
 
 // readModel reads the model's name.

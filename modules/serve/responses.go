@@ -67,7 +67,7 @@ func (s *Server) responses(c *call) error {
 }
 
 func (s *Server) readResponse(o wire.Obj) (responseRequest, error) {
-	q := responseRequest{completion: newCompletion(), store: true, custom: map[string]bool{}, spaces: map[string]string{}}
+	q := responseRequest{completion: s.newCompletion(), store: true, custom: map[string]bool{}, spaces: map[string]string{}}
 	q.readModel(o)
 	q.readSampling(o)
 	q.readLimit(o, "max_output_tokens", "max_tokens")

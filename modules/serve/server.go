@@ -29,11 +29,12 @@ type Config struct {
 	Backend string
 	Version string
 
-	DefaultTokens int  // longest answer where the request does not say; 0: 393216
-	FixedThinking bool // sample with ds4's settings while thinking mode is on, whatever the request says
-	StrictModel   bool // unknown model names are 404
-	StrictCalls   bool // a call block inside unfinished reasoning is not executed
-	KeepReasoning bool // see chat.Options.KeepReasoningWithCalls
+	DefaultTokens int      // longest answer where the request does not say; 0: 393216
+	Temperature   *float32 // where the request does not say; nil: 1
+	FixedThinking bool     // sample with ds4's settings while thinking mode is on, whatever the request says
+	StrictModel   bool     // unknown model names are 404
+	StrictCalls   bool     // a call block inside unfinished reasoning is not executed
+	KeepReasoning bool     // see chat.Options.KeepReasoningWithCalls
 
 	NoReplay  bool // render calls from JSON, always
 	ReplayIDs int  // ids of calls to remember; 0: 100000

@@ -32,6 +32,7 @@ type options struct {
 	tlsCert, tlsKey string
 
 	thinkingSampling string
+	temp             float64
 	strictModel      bool
 	strictCalls      bool
 	keepReasoning    bool
@@ -52,7 +53,7 @@ type options struct {
 
 func defaults() *options {
 	o := &options{Config: engine.Defaults(), host: "127.0.0.1", port: 8000, tokens: 393216, queue: 64, snapshotMB: 2048, graceSeconds: 30,
-		bodyMB: 64, thinkingSampling: "request", replayIDs: 100000, kvMB: kvstore.DefaultBudget >> 20, kvFormat: "blocks", policy: kvstore.DefaultPolicy()}
+		bodyMB: 64, temp: 1, thinkingSampling: "request", replayIDs: 100000, kvMB: kvstore.DefaultBudget >> 20, kvFormat: "blocks", policy: kvstore.DefaultPolicy()}
 	o.Seqs = 4
 	return o
 }
@@ -78,6 +79,7 @@ func (o *options) flags(s *cli.Set) {
 	s.Int(&o.chunk, "--prefill-chunk", "N", "tokens of prompts in one step (what suits the device)", 0, 1<<16)
 	s.Int(&o.bodyMB, "--max-body-mb", "N", "longest request body, MiB", 1, 1024)
 	s.Int(&o.graceSeconds, "--grace", "SECONDS", "time to finish what runs when told to stop", 0, 3600)
+	s.Float(&o.temp, "--temp", "F", "temperature where a request does not say; with --demo 0", 0, 100)
 	s.String(&o.thinkingSampling, "--thinking-sampling", "MODE", "\"fixed\" ignores temperature and the like in thinking mode, as ds4 does")
 	s.Bool(&o.keepReasoning, "--keep-reasoning-with-calls", "keep earlier reasoning where the history has tool calls but no tools are declared")
 	s.Bool(&o.strictCalls, "--strict-calls", "do not execute a call block that the model wrote inside its reasoning")
@@ -128,6 +130,9 @@ func (o *options) check(s *cli.Set, rest []string) error {
 	}
 	if err := o.policy.Check(); err != nil {
 		return s.Usagef("%s", strings.TrimPrefix(err.Error(), "kvstore: "))
+	}
+	if o.Demo && !s.Given("temp") {
+		o.temp = 0 // so small a model goes astray at 1, which agents never think of changing
 	}
 	return o.Resolve(s)
 }
