@@ -26,6 +26,7 @@ type Config struct {
 	PageBytes int64 // bound of the cache pages; 0: a full context for each sequence. Pages cost memory as they fill.
 
 	WarmWeights bool // read every page of the file at the start
+	Lock        bool // and keep it in memory (CPU)
 	Quality     bool // exact kernels where a backend has faster ones; the CPU's always are
 
 	SteerFile           string // directional steering: (layers, D) f32
@@ -68,6 +69,7 @@ func (c *Config) DeviceFlags(s *cli.Set) {
 	s.Int(&c.Threads, "-t, --threads", "N", "CPU threads (all cores)", 1, 1024)
 	s.Bool(&c.Quality, "--quality", "exact kernels only")
 	s.Bool(&c.WarmWeights, "--warm-weights", "read the whole model file at the start")
+	s.Bool(&c.Lock, "--mlock", "keep the whole model file in memory (on the CPU)")
 	s.String(&c.SteerFile, "--dir-steering-file", "FILE", "directional steering: one f32 direction per layer")
 	s.Float(&c.SteerFFN, "--dir-steering-ffn", "F", "its scale after feed-forward layers (1 if neither is given)", -100, 100)
 	s.Float(&c.SteerAttn, "--dir-steering-attn", "F", "its scale after attention", -100, 100)

@@ -145,6 +145,9 @@ func (m *Model) load(ctx context.Context, c Config, h Hooks, lim model.Limits, s
 			return err
 		}
 	}
+	if err := m.keep(c, h); err != nil {
+		return err
+	}
 	w, err := model.Load(m.file, m.Shape, m.dev, h.Progress)
 	if err != nil {
 		return err

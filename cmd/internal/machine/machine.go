@@ -39,6 +39,9 @@ func Look(ctx context.Context) Info {
 		MemoryBytes: total, FreeBytes: free, GPUs: append(nvidia(ctx), integrated(total)...)}
 }
 
+// Memory is the machine's memory and what a new program could take of it, in bytes; zero: the system did not say.
+func Memory() (total, free int64) { return memory() }
+
 func simd() []string {
 	out := []string{}
 	for _, f := range []struct {
