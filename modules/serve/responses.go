@@ -16,6 +16,7 @@ type responseRequest struct {
 	input     []json.RawMessage // items of this request
 	store     bool
 	summary   bool // reasoning is shown, as a summary
+	reasons   bool // reasoning is shown, as it is
 	encrypted bool // reasoning is handed out sealed
 	custom    map[string]bool
 	spaces    map[string]string // of the functions that are declared in a namespace, by their name in the prompt
@@ -85,12 +86,23 @@ func (s *Server) readResponse(o wire.Obj) (responseRequest, error) {
 	}
 	truncation := "disabled"
 	o.Choice("truncation", &truncation, "auto", "disabled") // prompts are never cut; one that is too long is an error
-	o.Refuse(neutral, "conversation", "background", "prompt", "top_logprobs", "max_tool_calls")
+	o.Refuse(neutral, "conversation", "background", "prompt", "max_tool_calls")
 	o.Bool("store", &q.store)
 	var include []string
 	o.Strings("include", &include, 32)
 	for _, name := range include {
-		q.encrypted = q.encrypted || name == "reasoning.encrypted_content"
+		switch name {
+		case "reasoning.encrypted_content":
+			q.encrypted = true
+		case "reasoning.content": // not one of OpenAI's, which never shows it
+			q.reasons = true
+		case "message.output_text.logprobs":
+			q.logprobs = 0
+		}
+	}
+	top := 0
+	if o.Int("top_logprobs", &top, 0, maxTopLogprobs); top > 0 {
+		q.logprobs = top
 	}
 	q.readResponseTools(o)
 	q.readToolChoice(o)

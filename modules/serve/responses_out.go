@@ -53,10 +53,21 @@ type contentPart struct {
 	Type        string    `json:"type"`
 	Text        string    `json:"text"`
 	Annotations *[]string `json:"annotations,omitempty"`
+	Logprobs    any       `json:"logprobs,omitempty"` // []tokenLogprob, where the request wants them
 }
 
-func outputText(text string) contentPart {
-	return contentPart{"output_text", text, &[]string{}}
+func outputText(text string, logprobs any) contentPart {
+	return contentPart{"output_text", text, &[]string{}, logprobs}
+}
+
+func reasoningText(text string) contentPart { return contentPart{Type: "reasoning_text", Text: text} }
+
+// logprobsOf are the entries for a text's tokens, or nil where the request wants none.
+func (q *responseRequest) logprobsOf(s *Server, tokens []sched.Token) any {
+	if q.logprobs < 0 {
+		return nil
+	}
+	return s.chatLogprobs(tokens).Content
 }
 
 func newResponse(q responseRequest) *response {
@@ -92,10 +103,16 @@ func customInput(arguments string) string {
 	return v.Input
 }
 
+// showsReasoning says whether there are reasoning items at all.
+func (q *responseRequest) showsReasoning() bool { return q.summary || q.reasons || q.encrypted }
+
 // showReasoning completes a reasoning item as the request wants it.
 func (q *responseRequest) showReasoning(it *outputItem, text string, s *Server) {
 	if q.summary {
 		it.Summary = &[]contentPart{{Type: "summary_text", Text: whole(text)}}
+	}
+	if q.reasons {
+		it.Content = &[]contentPart{reasoningText(whole(text))}
 	}
 	if q.encrypted {
 		sealed := s.stored.seal(text)
@@ -108,14 +125,14 @@ func (r *response) finish(j *job, q responseRequest, s *Server) {
 	e := j.ends[0]
 	r.close(j)
 	m := &e.Outcome.Message
-	if m.Reasoning != "" && (q.summary || q.encrypted) {
+	if m.Reasoning != "" && q.showsReasoning() {
 		it := reasoningItem(r.itemStatus(m.Content == "" && len(m.ToolCalls) == 0))
 		q.showReasoning(it, m.Reasoning, s)
 		r.Output = append(r.Output, it)
 	}
 	if m.Content != "" {
 		it := messageItem(r.itemStatus(len(m.ToolCalls) == 0))
-		*it.Content = append(*it.Content, outputText(whole(m.Content)))
+		*it.Content = append(*it.Content, outputText(whole(m.Content), q.logprobsOf(s, j.tokens[0])))
 		r.Output = append(r.Output, it)
 	}
 	for _, t := range m.ToolCalls {
@@ -152,6 +169,9 @@ type responseStream struct {
 	seq  int
 	item *outputItem // the open one; it is in r.Output already
 	text []byte      // of it
+
+	tokens []sched.Token // of the open message, where log-probabilities are wanted
+	told   int           // of them, those that a delta has had
 }
 
 func (c *call) streamResponse(j *job, q responseRequest) error {
@@ -192,6 +212,9 @@ func (st *responseStream) on(fields map[string]any) map[string]any {
 
 func (st *responseStream) take(b sched.Batch) error {
 	for _, d := range b.Deltas {
+		if st.q.logprobs >= 0 {
+			st.tokens = append(st.tokens, d.Tokens...)
+		}
 		for _, e := range d.Events {
 			st.chat(e)
 		}
@@ -229,7 +252,7 @@ func (st *responseStream) openItem(it *outputItem) {
 }
 
 func (st *responseStream) reasoning(text string) {
-	if !st.q.summary && !st.q.encrypted {
+	if !st.q.showsReasoning() {
 		return
 	}
 	if st.item == nil || st.item.Type != "reasoning" {
@@ -238,10 +261,16 @@ func (st *responseStream) reasoning(text string) {
 		if st.q.summary {
 			st.event("response.reasoning_summary_part.added", st.on(map[string]any{"summary_index": 0, "part": contentPart{Type: "summary_text"}}))
 		}
+		if st.q.reasons {
+			st.event("response.content_part.added", st.on(map[string]any{"content_index": 0, "part": reasoningText("")}))
+		}
 	}
 	st.text = append(st.text, text...)
 	if st.q.summary {
 		st.event("response.reasoning_summary_text.delta", st.on(map[string]any{"summary_index": 0, "delta": whole(text)}))
+	}
+	if st.q.reasons {
+		st.event("response.reasoning_text.delta", st.on(map[string]any{"content_index": 0, "delta": whole(text)}))
 	}
 }
 
@@ -249,10 +278,19 @@ func (st *responseStream) content(text string) {
 	if st.item == nil || st.item.Type != "message" {
 		st.closeItem("completed")
 		st.openItem(messageItem("in_progress"))
-		st.event("response.content_part.added", st.on(map[string]any{"content_index": 0, "part": outputText("")}))
+		st.event("response.content_part.added", st.on(map[string]any{"content_index": 0, "part": outputText("", nil)}))
 	}
 	st.text = append(st.text, text...)
-	st.event("response.output_text.delta", st.on(map[string]any{"content_index": 0, "delta": text, "logprobs": []any{}}))
+	st.event("response.output_text.delta", st.on(map[string]any{"content_index": 0, "delta": text, "logprobs": st.logprobs(st.tokens[st.told:])}))
+	st.told = len(st.tokens)
+}
+
+// logprobs are the entries in events, which have a list there in any case.
+func (st *responseStream) logprobs(tokens []sched.Token) any {
+	if l := st.q.logprobsOf(st.j.c.s, tokens); l != nil {
+		return l
+	}
+	return []any{}
 }
 
 // closeItem ends the open item, if there is one.
@@ -271,11 +309,17 @@ func (st *responseStream) closeItem(status string) {
 			st.event("response.reasoning_summary_text.done", st.on(map[string]any{"summary_index": 0, "text": part.Text}))
 			st.event("response.reasoning_summary_part.done", st.on(map[string]any{"summary_index": 0, "part": part}))
 		}
+		if st.q.reasons {
+			part := (*it.Content)[0]
+			st.event("response.reasoning_text.done", st.on(map[string]any{"content_index": 0, "text": part.Text}))
+			st.event("response.content_part.done", st.on(map[string]any{"content_index": 0, "part": part}))
+		}
 	case "message":
-		part := outputText(text)
+		part := outputText(text, st.q.logprobsOf(st.j.c.s, st.tokens))
 		*it.Content = append(*it.Content, part)
-		st.event("response.output_text.done", st.on(map[string]any{"content_index": 0, "text": text, "logprobs": []any{}}))
+		st.event("response.output_text.done", st.on(map[string]any{"content_index": 0, "text": text, "logprobs": st.logprobs(st.tokens)}))
 		st.event("response.content_part.done", st.on(map[string]any{"content_index": 0, "part": part}))
+		st.tokens, st.told = nil, 0
 	case "function_call":
 		it.Arguments = &text
 		st.event("response.function_call_arguments.done", st.on(map[string]any{"name": it.Name, "arguments": text}))
