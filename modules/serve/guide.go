@@ -20,6 +20,7 @@ type guide struct {
 	budget    int // tokens of reasoning after which it is ended; 0: none
 	oneCall   bool
 	reasoning int
+	loops     loops
 	events    []chat.Event
 	calling   bool // a call was begun
 	stopped   bool // after the first of parallel calls
@@ -37,6 +38,7 @@ type guideOptions struct {
 	Parser      chat.ParserOptions
 	ThinkBudget int
 	OneCall     bool
+	LoopGuard   int // repetitions that end reasoning, or the answer; 0: none do
 	Force       [][]int32
 	Grammar     *constrain.Grammar // of the text; nil: any
 	Calls       *constrain.Grammar // of a block of calls; nil: any
@@ -45,7 +47,7 @@ type guideOptions struct {
 
 func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
 	g := &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
-		oneCall: o.OneCall, force: slices.Clone(o.Force)}
+		oneCall: o.OneCall, loops: loops{times: o.LoopGuard}, force: slices.Clone(o.Force)}
 	if o.Grammar != nil {
 		g.format = &formatted{Matcher: o.Grammar.Matcher(o.Vocab)}
 		if len(o.Parser.Tools) > 0 {
@@ -65,7 +67,7 @@ func (g *guide) Next() sched.Constraint {
 	}
 	if g.parser.InReasoning() {
 		switch {
-		case g.budget > 0 && g.reasoning >= g.budget:
+		case g.budget > 0 && g.reasoning >= g.budget, g.loops.found:
 			return sched.Constraint{Forced: []int32{g.t.Special().EndThink}}
 		case len(g.force) > 0, g.format != nil: // a turn that must call or say something may not end before
 			return sched.Constraint{Mask: g.mask(true, g.t.Special().EOS)}
@@ -140,6 +142,7 @@ func (g *guide) Accept(id int32) sched.Step {
 	if g.format != nil && !thinking && g.format.take(id) {
 		done = true
 	}
+	looping := g.loops.add(id)
 	part := sched.PartContent
 	switch {
 	case thinking && g.parser.InReasoning():
@@ -147,8 +150,11 @@ func (g *guide) Accept(id int32) sched.Step {
 		part = sched.PartReasoning
 	case thinking || g.t.IsSpecial(id):
 		part = sched.PartMarkup
+		g.loops.clear()
 	case g.calling || g.parser.Structural():
 		part = sched.PartCall
+	case looping && g.format == nil: // what has a form would be left without its end
+		done = true
 	}
 	return sched.Step{Events: g.events, Part: part, Done: done}
 }

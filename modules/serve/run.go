@@ -66,7 +66,7 @@ func (c *call) submit(q *completion, param string) (*job, error) {
 		return nil, wire.BadRequest("tool_choice", "tool_choice: want auto or none where the answer's format is given")
 	}
 	thinking := q.thinking != chat.Off
-	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, Force: force, Grammar: grammar, Calls: calls, Vocab: vocab, Parser: chat.ParserOptions{
+	options := guideOptions{ThinkBudget: q.budget, OneCall: q.oneCall, LoopGuard: s.c.LoopGuard, Force: force, Grammar: grammar, Calls: calls, Vocab: vocab, Parser: chat.ParserOptions{
 		Thinking: thinking && endsThinking(segments), Tools: tools, Strict: s.c.StrictCalls, Stops: q.stops, NoCalls: q.choice.none, Official: calls != nil}}
 	if c.dialect == anthropic {
 		options.Parser.NewID = func() string { return wire.ID("toolu_", 32) }

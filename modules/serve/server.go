@@ -35,6 +35,7 @@ type Config struct {
 	StrictModel   bool     // unknown model names are 404
 	StrictCalls   bool     // a call block inside unfinished reasoning is not executed
 	KeepReasoning bool     // see chat.Options.KeepReasoningWithCalls
+	LoopGuard     int      // times in a row that a text may be said, before reasoning or an answer is ended for it; 0: any
 
 	NoReplay  bool // render calls from JSON, always
 	ReplayIDs int  // ids of calls to remember; 0: 100000

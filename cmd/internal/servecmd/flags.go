@@ -37,6 +37,7 @@ type options struct {
 	strictCalls      bool
 	keepReasoning    bool
 	blankLines       bool
+	loopGuard        int
 	noReplay         bool
 	replayIDs        int
 
@@ -83,6 +84,7 @@ func (o *options) flags(s *cli.Set) {
 	s.String(&o.thinkingSampling, "--thinking-sampling", "MODE", "\"fixed\" ignores temperature and the like in thinking mode, as ds4 does")
 	s.Bool(&o.keepReasoning, "--keep-reasoning-with-calls", "keep earlier reasoning where the history has tool calls but no tools are declared")
 	s.Bool(&o.strictCalls, "--strict-calls", "do not execute a call block that the model wrote inside its reasoning")
+	s.Int(&o.loopGuard, "--loop-guard", "N", "end reasoning, or else an answer, that says the same (of 256 tokens or less) N times in a row; 0: never", 0, 1<<12)
 	s.Bool(&o.blankLines, "--blank-lines", "send a line break now and then while a client waits for an answer that is no stream")
 	s.Bool(&o.strictModel, "--strict-model", "refuse model names that this server does not list")
 	s.Group("what is known of earlier prompts")

@@ -198,7 +198,7 @@ func (r *running) handler() (http.Handler, error) {
 	temperature := float32(o.temp)
 	c := serve.Config{Scheduler: r.sched, Tokenizer: m.Tokenizer, Checkpoint: m.Checkpoint, Ctx: o.Ctx, Metrics: r.metrics, Store: r.store,
 		Model: m.Name, Backend: m.Backend, DefaultTokens: o.tokens, Temperature: &temperature, FixedThinking: o.thinkingSampling == "fixed", StrictModel: o.strictModel,
-		StrictCalls: o.strictCalls, BlankLines: o.blankLines, KeepReasoning: o.keepReasoning, NoReplay: o.noReplay, ReplayIDs: o.replayIDs, Keys: r.keys,
+		StrictCalls: o.strictCalls, BlankLines: o.blankLines, LoopGuard: o.loopGuard, KeepReasoning: o.keepReasoning, NoReplay: o.noReplay, ReplayIDs: o.replayIDs, Keys: r.keys,
 		Hosts: append(list(o.hosts), o.host), Origins: list(o.origins), MaxBody: int64(o.bodyMB) << 20, Log: r.log}
 	if o.anyOrigin {
 		c.Origins = append(c.Origins, "*")
