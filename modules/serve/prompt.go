@@ -79,22 +79,41 @@ func (p *prompts) build(segments []chat.Segment) sched.Prompt {
 	for _, e := range ends {
 		at[e.message] = e.alias
 	}
+	stable := stableHead(segments)
 	for _, c := range cuts {
 		n := len(known) + c.Tokens
 		if n == len(out.Tokens) {
 			break // the prompt's own end
 		}
 		out.Cuts = append(out.Cuts, n)
+		if stable >= 0 && c.Message == stable && from == 0 {
+			out.Anchor = n
+		}
 		out.Points = append(out.Points, sched.Point{Alias: at[c.Message], Tokens: n})
-	}
-	if len(out.Cuts) > 0 && from == 0 {
-		out.Anchor = out.Cuts[0]
 	}
 	if text := chat.Text(segments); !p.ambiguous(segments) {
 		out.Text = text
 		out.Rest = func(bytes int) []int32 { return p.t.EncodeTemplate(nil, text[bytes:]) }
 	}
 	return out
+}
+
+// stableHead is the last message in front of the last turn of a user before the first answer: system text, tools and what
+// else conversations share. -1 where no message is.
+func stableHead(segments []chat.Segment) int {
+	head := -1
+	for i, s := range segments {
+		if s.Kind != chat.Template || i == 0 {
+			continue
+		}
+		if strings.HasPrefix(s.Text, tokenizer.Assistant) {
+			break
+		}
+		if strings.HasPrefix(s.Text, tokenizer.User) {
+			head = segments[i-1].Message
+		}
+	}
+	return head
 }
 
 // ambiguous says whether the text of a prompt does not determine its tokens: where data spells a special one.
