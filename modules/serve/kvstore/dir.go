@@ -12,13 +12,14 @@ import (
 
 // Dir is a folder of blobs. It leaves files alone whose names it would not have given.
 type Dir struct {
-	path string
-	mu   sync.Mutex // between goroutines; the lock file is between processes
+	path    string
+	mu      sync.Mutex // between goroutines; the lock file is between processes
+	cleaned bool
 }
 
 const (
 	lockName = "lock"
-	tempName = ".tmp" // one, since one Put runs at a time: what a killed process leaves the next one overwrites
+	tempName = ".tmp" // one, since one Put runs at a time: what a killed process leaves goes with the next lock
 )
 
 // OpenDir makes the folder, 0700, where it is missing.
@@ -129,7 +130,8 @@ func (d *Dir) Delete(name string) error {
 	return nil
 }
 
-// Lock locks the folder's lock file, which stays.
+// Lock locks the folder's lock file, which stays. The first time it removes what a process left that was killed while it wrote:
+// no budget counts that, and it holds what the file was to hold.
 func (d *Dir) Lock() (func(), error) {
 	d.mu.Lock()
 	f, err := os.OpenFile(filepath.Join(d.path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
@@ -141,6 +143,10 @@ func (d *Dir) Lock() (func(), error) {
 	if err != nil {
 		d.mu.Unlock()
 		return nil, fmt.Errorf("kvstore: lock: %w", err)
+	}
+	if !d.cleaned {
+		_ = os.Remove(filepath.Join(d.path, tempName)) // mostly there is none; one that stays is overwritten
+		d.cleaned = true
 	}
 	return func() {
 		_ = f.Close() // the lock goes with it
