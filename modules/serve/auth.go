@@ -53,7 +53,7 @@ func (c *call) cors() error {
 		return failure(http.StatusForbidden, "origin_not_allowed", "Origin: %q may not use this server; see --cors", clip(origin, 100))
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, X-Ds4-Thinking, "+firstTokenHeader)
 	return nil
 }
 

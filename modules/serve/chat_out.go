@@ -57,13 +57,14 @@ type usage struct {
 	Of         map[string]int `json:"completion_tokens_details"`
 	Hit        int            `json:"prompt_cache_hit_tokens"`
 	Miss       int            `json:"prompt_cache_miss_tokens"`
+	First      *int64         `json:"first_token_ms,omitempty"` // in streams
 }
 
 func usageOf(j *job) *usage {
 	n, reasoning := j.generated()
 	p, cached := j.promptTokens(), j.cached()
 	return &usage{p, n, p + n, map[string]int{"cached_tokens": cached, "cache_write_tokens": p - cached},
-		map[string]int{"reasoning_tokens": reasoning}, cached, p - cached}
+		map[string]int{"reasoning_tokens": reasoning}, cached, p - cached, j.firstToken()}
 }
 
 func (s *Server) fingerprint() string { return "ds4-" + s.c.Checkpoint.Name }

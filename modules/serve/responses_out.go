@@ -31,6 +31,7 @@ type responseUsage struct {
 	Output   int            `json:"output_tokens"`
 	OutputOf map[string]int `json:"output_tokens_details"`
 	Total    int            `json:"total_tokens"`
+	First    *int64         `json:"first_token_ms,omitempty"` // in streams
 }
 
 // outputItem is an item of output: reasoning, a message or a call.
@@ -149,7 +150,7 @@ func (r *response) close(j *job) {
 	}
 	n, reasoning := j.generated()
 	p := j.promptTokens()
-	r.Usage = &responseUsage{p, map[string]int{"cached_tokens": j.cached()}, n, map[string]int{"reasoning_tokens": reasoning}, p + n}
+	r.Usage = &responseUsage{p, map[string]int{"cached_tokens": j.cached()}, n, map[string]int{"reasoning_tokens": reasoning}, p + n, j.firstToken()}
 }
 
 // itemStatus is the status of an item, the last one or not.

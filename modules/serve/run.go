@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -19,7 +20,8 @@ type job struct {
 
 	promptWanted bool // log-probabilities of the prompt
 	submitted    time.Time
-	first        bool // something came
+	first        bool  // something came
+	firstAfter   int64 // ms from submission until it did
 
 	msgs     []chat.Message // as rendered, tools included; nil for raw prompts
 	options  chat.Options
@@ -150,8 +152,12 @@ func (j *job) note(b sched.Batch) {
 	}
 	j.promptLP = append(j.promptLP, b.Prompt...)
 	if !j.first && len(b.Deltas) > 0 {
-		j.first = true
-		j.c.s.c.Metrics.firstToken.Observe(time.Since(j.submitted).Seconds())
+		took := time.Since(j.submitted)
+		j.first, j.firstAfter = true, took.Milliseconds()
+		j.c.s.c.Metrics.firstToken.Observe(took.Seconds())
+		if !j.q.stream { // the head of a stream is sent at once
+			j.c.w.Header().Set(firstTokenHeader, strconv.FormatInt(j.firstAfter, 10))
+		}
 	}
 	for _, d := range b.Deltas {
 		j.tokens[d.Choice] = append(j.tokens[d.Choice], d.Tokens...)
@@ -217,6 +223,17 @@ func (j *job) finished() {
 		}
 	}
 	j.c.log.Info().Int("prompt", j.prompt).Int("generated", generated).Int("cached", j.cached()).Msg("completed")
+}
+
+// firstTokenHeader says how long the first token took, of an answer that is no stream. A stream's usage says it.
+const firstTokenHeader = "X-Ds4-First-Token-Ms"
+
+// firstToken is the usage's part of that; nil where there is a header, or was no token.
+func (j *job) firstToken() *int64 {
+	if !j.first || !j.q.stream {
+		return nil
+	}
+	return &j.firstAfter
 }
 
 func (j *job) cached() int {
