@@ -152,7 +152,7 @@ type responsesLoop struct {
 }
 
 func newResponsesLoop(t *testing.T, s *program.Server, model string) *responsesLoop {
-	l := &responsesLoop{t: t, c: openAI(s), p: responses.ResponseNewParams{Model: shared.ResponsesModel(model), Temperature: openai.Float(0)}}
+	l := &responsesLoop{t: t, c: openAI(s), p: responses.ResponseNewParams{Model: model, Temperature: openai.Float(0)}}
 	for _, f := range functions {
 		l.p.Tools = append(l.p.Tools, responses.ToolUnionParam{OfFunction: &responses.FunctionToolParam{Name: f.name,
 			Description: openai.String(f.about), Parameters: f.schema()}})
@@ -194,7 +194,7 @@ type messagesLoop struct {
 }
 
 func newMessagesLoop(t *testing.T, s *program.Server, model string) *messagesLoop {
-	l := &messagesLoop{t: t, c: anthropicClient(s), p: anthropic.MessageNewParams{Model: anthropic.Model(model), MaxTokens: 1500, Temperature: anthropic.Float(0)}}
+	l := &messagesLoop{t: t, c: anthropicClient(s), p: anthropic.MessageNewParams{Model: model, MaxTokens: 1500, Temperature: anthropic.Float(0)}}
 	if model == thinks {
 		l.p.Thinking = anthropic.ThinkingConfigParamOfEnabled(1024)
 	}

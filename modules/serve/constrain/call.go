@@ -3,6 +3,7 @@ package constrain
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ds4-go/ds4/modules/serve/wire"
 )
@@ -29,7 +30,7 @@ func Calls(tools []Tool) (*Grammar, error) {
 	free := newSchema(p, &wire.Node{}, a).free()
 	var invokes []expr
 	for _, t := range tools {
-		if strings.ContainsAny(t.Name, "\"\xff") {
+		if strings.Contains(t.Name, `"`) || !utf8.ValidString(t.Name) {
 			return nil, fmt.Errorf("tool: want a name without quotes, got %q", t.Name)
 		}
 		params := star(seq(free, gap))
@@ -87,7 +88,7 @@ func (s *schema) params(n *wire.Node, path string, gap expr) expr {
 	var out []expr
 	for i, key := range props.Keys {
 		at := path + ".properties." + key
-		if key == "" || strings.ContainsAny(key, "\"\xff\r\n") {
+		if key == "" || strings.ContainsAny(key, "\"\r\n") || !utf8.ValidString(key) {
 			return s.fail(at, "want a name without quotes and line ends")
 		}
 		value, define := s.p.rule()

@@ -63,7 +63,7 @@ func (s *scores) add(t *tokenizer.Tokenizer, q question, text string, ended bool
 	}
 	_, got := parser.Finish(end)
 	s.ends.add(ended)
-	ok := false
+	var ok bool
 	if len(want.Calls) > 0 {
 		ok = s.calls(want.Calls, got)
 	} else {
