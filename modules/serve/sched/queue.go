@@ -77,3 +77,18 @@ func (q *queue) remove(gone func(*Run) bool) []*Run {
 
 // of is how many requests of a client wait.
 func (q *queue) of(client string) int { return len(q.waiting[client]) }
+
+// ahead is how many requests leave before one of a client that comes now: all of its own, and of each other client as many
+// as have their turn until then.
+func (q *queue) ahead(client string) int {
+	own := q.of(client)
+	turns, n := own+1, own
+	for _, c := range q.clients {
+		if c == client {
+			turns = own // those behind it have had one turn less
+			continue
+		}
+		n += min(q.of(c), turns)
+	}
+	return n
+}

@@ -130,26 +130,32 @@ func (s *Scheduler) Submit(ctx context.Context, req *Request) (*Run, error) {
 	}
 	r := &Run{req: req, ctx: ctx, s: s, queued: time.Now(), signal: make(chan struct{}, 1), prompt: req.Prompt.Tokens}
 	r.stop = context.AfterFunc(ctx, r.Cancel)
-	if err := s.enqueue(r); err != nil {
+	ahead, err := s.enqueue(r)
+	if err != nil {
 		r.stop()
 		return nil, err
+	}
+	if ahead > 0 {
+		s.c.Log.Info().Str("request", req.ID).Int("ahead", ahead).Msg("waits")
 	}
 	s.wake()
 	return r, nil
 }
 
-func (s *Scheduler) enqueue(r *Run) error {
+// enqueue says how many requests leave the queue before this one, if no more come.
+func (s *Scheduler) enqueue(r *Run) (ahead int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return ErrClosed
+		return 0, ErrClosed
 	case s.queue.n >= s.c.Queue, s.c.PerClient > 0 && s.queue.of(r.req.Client) >= s.c.PerClient:
-		return ErrBusy
+		return 0, ErrBusy
 	}
+	ahead = s.queue.ahead(r.req.Client)
 	s.queue.push(r)
 	s.stats.Waiting = s.queue.n
-	return nil
+	return ahead, nil
 }
 
 // Sessions is the number of sequences evaluated at once.
