@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -193,11 +194,20 @@ func (r *running) open(ctx context.Context) error {
 	return nil
 }
 
+// version is the program's, as the Go tool noted it in the binary.
+func version() string {
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	return b.Main.Version
+}
+
 func (r *running) handler() (http.Handler, error) {
 	o, m := r.o, r.model
 	temperature := float32(o.temp)
 	c := serve.Config{Scheduler: r.sched, Tokenizer: m.Tokenizer, Checkpoint: m.Checkpoint, Ctx: o.Ctx, Metrics: r.metrics, Store: r.store,
-		Model: m.Name, Backend: m.Backend, DefaultTokens: o.tokens, Temperature: &temperature, FixedThinking: o.thinkingSampling == "fixed", StrictModel: o.strictModel,
+		Model: m.Name, Backend: m.Backend, Version: version(), DefaultTokens: o.tokens, Temperature: &temperature, FixedThinking: o.thinkingSampling == "fixed", StrictModel: o.strictModel,
 		StrictCalls: o.strictCalls, BlankLines: o.blankLines, LoopGuard: o.loopGuard, KeepReasoning: o.keepReasoning, NoReplay: o.noReplay, ReplayIDs: o.replayIDs, Keys: r.keys,
 		Hosts: append(list(o.hosts), o.host), Origins: list(o.origins), MaxBody: int64(o.bodyMB) << 20, Log: r.log}
 	if o.anyOrigin {
