@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"iter"
 	"net/http"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -79,32 +80,31 @@ func (q *completion) readLogprobs(o wire.Obj) {
 
 // readTools reads the declarations; kind is the only type of tool that is known, "" for Anthropic's, which need none.
 func (q *completion) readTools(o wire.Obj, kind string) {
-	items, _ := o.Array("tools")
-	if len(items) > maxTools {
-		o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
-		return
-	}
-	seen := map[string]bool{}
-	for i := range items {
-		item, ok := o.Item("tools", i, &items[i])
-		if !ok {
-			return
-		}
+	for item, n := range declarations(o) {
 		if t := item.Get("type"); t.Kind == wire.String && t.Text != kind && t.Text != "custom" {
 			item.Fail("type", "want %q, got %q", kind, clip(t.Text, 40))
 			return
 		}
-		tool, err := chat.ParseTool(items[i].Raw)
-		switch {
-		case err != nil:
-			item.Fail("name", "%s", err)
-			return
-		case seen[tool.Name()]:
-			item.Fail("name", "%q is declared twice", clip(tool.Name(), 100))
+		if !q.declare(item, n.Raw) {
 			return
 		}
-		seen[tool.Name()] = true
-		q.declare(item, tool)
+	}
+}
+
+// declarations are the tools of a request, up to the first that is no object: that one, and too many, are errors of o.
+func declarations(o wire.Obj) iter.Seq2[wire.Obj, *wire.Node] {
+	return func(yield func(wire.Obj, *wire.Node) bool) {
+		items, _ := o.Array("tools")
+		if len(items) > maxTools {
+			o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
+			return
+		}
+		for i := range items {
+			item, ok := o.Item("tools", i, &items[i])
+			if !ok || !yield(item, &items[i]) {
+				return
+			}
+		}
 	}
 }
 

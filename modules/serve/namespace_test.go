@@ -34,9 +34,11 @@ func TestNamespace(t *testing.T) {
 		t.Errorf("want the call in the prompt, got\n%s", prompt)
 	}
 	for body, field := range map[string]string{
-		`{"type":"namespace","name":"n","tools":[{"type":"custom","name":"c"}]}`: "tools[0].tools[0].type",
-		`{"type":"namespace","name":"n","tools":[{"name":1}]}`:                   "tools[0].tools[0].name",
-		`{"type":"namespace","name":"n","tools":{}}`:                             "tools[0].tools",
+		`{"type":"namespace","name":"n","tools":[{"type":"custom","name":"c"}]}`:     "tools[0].tools[0].type",
+		`{"type":"namespace","name":"n","tools":[{"name":1}]}`:                       "tools[0].tools[0].name",
+		`{"type":"namespace","name":"n","tools":{}}`:                                 "tools[0].tools",
+		`{"name":"get"},{"name":"get"}`:                                              "tools[1].name",
+		`{"name":"n_get"},{"type":"namespace","name":"n_","tools":[{"name":"get"}]}`: "tools[1].tools[0].name",
 	} {
 		if code, text := b.do("POST", "/v1/responses", `{"input":"x","tools":[`+body+`]}`); code != 400 || !strings.Contains(text, field) {
 			t.Errorf("%s: want 400 for %s, got %d %s", body, field, code, text)

@@ -153,32 +153,23 @@ func hosted(kind string) bool {
 // readResponseTools reads the declarations. A custom tool takes a text: it is a function with one parameter. The functions of
 // a namespace are functions whose names begin with it.
 func (q *responseRequest) readResponseTools(o wire.Obj) {
-	items, _ := o.Array("tools")
-	if len(items) > maxTools {
-		o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
-		return
-	}
-	for i := range items {
-		item, ok := o.Item("tools", i, &items[i])
-		if !ok {
-			return
-		}
-		kind := "function"
+	for item, n := range declarations(o) {
+		kind, ok := "function", true
 		item.String("type", &kind)
 		switch {
 		case hosted(kind):
 			continue
 		case kind == "namespace":
-			q.readNamespace(item)
+			ok = q.readNamespace(item)
 		case kind == "custom":
 			name, about := "", ""
 			item.String("name", &name)
 			item.String("description", &about)
 			q.custom[name] = true
 			raw, _ := json.Marshal(map[string]any{"name": name, "description": about, "parameters": customSchema}) // cannot fail
-			q.addTool(item, raw)
+			ok = q.declare(item, raw)
 		case kind == "function":
-			q.addTool(item, items[i].Raw)
+			ok = q.declare(item, n.Raw)
 		default:
 			item.Fail("type", "want function, custom or namespace, got %q", clip(kind, 40))
 			return
@@ -187,48 +178,37 @@ func (q *responseRequest) readResponseTools(o wire.Obj) {
 			o.Fail("tools", "want at most %d, got more", maxTools)
 			return
 		}
-	}
-}
-
-func (q *responseRequest) addTool(item wire.Obj, raw []byte) {
-	tool, err := chat.ParseTool(raw)
-	if err != nil {
-		item.Fail("name", "%s", err)
-		return
-	}
-	q.declare(item, tool)
-}
-
-func (q *responseRequest) readNamespace(o wire.Obj) {
-	space := ""
-	o.String("name", &space)
-	items, _ := o.Array("tools")
-	if len(items) > maxTools {
-		o.Fail("tools", "want at most %d, got %d", maxTools, len(items))
-		return
-	}
-	for i := range items {
-		item, ok := o.Item("tools", i, &items[i])
 		if !ok {
 			return
 		}
+	}
+}
+
+// readNamespace declares the functions of a namespace, up to the first that is wrong, and says whether none is.
+func (q *responseRequest) readNamespace(o wire.Obj) bool {
+	space := ""
+	o.String("name", &space)
+	for item, n := range declarations(o) {
 		kind, name := "function", ""
 		item.String("type", &kind)
 		item.String("name", &name)
 		if kind != "function" {
 			item.Fail("type", "want function, got %q", clip(kind, 40))
-			return
+			return false
 		}
 		var tool map[string]json.RawMessage
-		if err := json.Unmarshal(items[i].Raw, &tool); err != nil {
+		if err := json.Unmarshal(n.Raw, &tool); err != nil {
 			item.Fail("name", "%s", err)
-			return
+			return false
 		}
 		q.spaces[space+name] = space
 		tool["name"], _ = json.Marshal(space + name) // cannot fail
 		raw, _ := json.Marshal(tool)                 // nor this
-		q.addTool(item, raw)
+		if !q.declare(item, raw) {
+			return false
+		}
 	}
+	return true
 }
 
 var customSchema = map[string]any{"type": "object", "required": []string{"input"},

@@ -3,6 +3,7 @@ package serve
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
@@ -11,8 +12,17 @@ import (
 	"github.com/ds4-go/ds4/modules/serve/wire"
 )
 
-// declare adds a tool. One with strict: true, wherever an API has that, is called with arguments of its schema only.
-func (q *completion) declare(item wire.Obj, tool chat.Tool) {
+// declare adds a tool, or says what is wrong with it. One with strict: true, wherever an API has that, is called with arguments of its schema only.
+func (q *completion) declare(item wire.Obj, raw []byte) bool {
+	tool, err := chat.ParseTool(raw)
+	if err != nil {
+		item.Fail("name", "%s", err)
+		return false
+	}
+	if slices.ContainsFunc(q.declared, func(t constrain.Tool) bool { return t.Name == tool.Name() }) {
+		item.Fail("name", "%q is declared twice", clip(tool.Name(), 100))
+		return false
+	}
 	t, strict := constrain.Tool{Name: tool.Name()}, false
 	f := item
 	if inner, ok := item.Object("function"); ok {
@@ -31,6 +41,7 @@ func (q *completion) declare(item wire.Obj, tool chat.Tool) {
 		}
 	}
 	q.tools, q.declared = append(q.tools, tool), append(q.declared, t)
+	return true
 }
 
 // calls is the grammar of the calls that a request may bring; nil where no tool is strict. If one is, the calls of the
