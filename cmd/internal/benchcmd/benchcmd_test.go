@@ -89,33 +89,40 @@ func TestSharedOffsets(t *testing.T) {
 	}
 }
 
+// printed runs the command and returns what it prints.
+func printed(t *testing.T, args []string) ([]byte, error) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	f, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := parse(args, f)
+	if err == nil {
+		err = measure(context.Background(), o, f, f)
+	}
+	if e := f.Close(); e != nil {
+		t.Fatal(e)
+	}
+	data, e := os.ReadFile(out)
+	if e != nil {
+		t.Fatal(e)
+	}
+	return data, err
+}
+
 // TestMeasure runs the command on a file with shared experts, and on prompts that are too short.
 func TestMeasure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it measures the memory four times")
 	}
 	dir := t.TempDir()
-	path, out, plot, text := synthetic(t, true), filepath.Join(dir, "out"), filepath.Join(dir, "o.svg"), filepath.Join(dir, "text")
+	path, plot, text := synthetic(t, true), filepath.Join(dir, "o.svg"), filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("The river follows the garden"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run := func(args ...string) ([]byte, error) {
-		f, err := os.Create(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := parse(append([]string{"-m", path, "--cpu", "--ctx-start", "8", "--ctx-max", "16", "--step-mul", "2", "-n", "2"}, args...), f)
-		if err == nil {
-			err = measure(context.Background(), o, f, f)
-		}
-		if e := f.Close(); e != nil {
-			t.Fatal(e)
-		}
-		data, e := os.ReadFile(out)
-		if e != nil {
-			t.Fatal(e)
-		}
-		return data, err
+		return printed(t, append([]string{"-m", path, "--cpu", "--ctx-start", "8", "--ctx-max", "16", "--step-mul", "2", "-n", "2"}, args...))
 	}
 	data, err := run("--json", "--batch", "2", "--plot", plot)
 	if err != nil {

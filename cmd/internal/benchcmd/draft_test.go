@@ -36,27 +36,12 @@ func TestParseDraft(t *testing.T) {
 // TestMeasureDrafts runs the command on the demo with its draft head, with a text that is given, and looks at what it prints.
 func TestMeasureDrafts(t *testing.T) {
 	dir := t.TempDir()
-	base, head, text, out := filepath.Join(dir, "m.gguf"), filepath.Join(dir, "h.gguf"), filepath.Join(dir, "text"), filepath.Join(dir, "out")
+	base, head, text := filepath.Join(dir, "m.gguf"), filepath.Join(dir, "h.gguf"), filepath.Join(dir, "text")
 	if err := errors.Join(engine.WriteDemo(base), engine.WriteDemoDraft(head), os.WriteFile(text, []byte("lamp river stone garden window lamp river stone garden window"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	run := func(args ...string) ([]byte, error) {
-		f, err := os.Create(out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := parse(append([]string{"-m", base, "--mtp", head, "--cpu", "--ctx-start", "32", "-n", "12"}, args...), f)
-		if err == nil {
-			err = measure(context.Background(), o, f, f)
-		}
-		if e := f.Close(); e != nil {
-			t.Fatal(e)
-		}
-		data, e := os.ReadFile(out)
-		if e != nil {
-			t.Fatal(e)
-		}
-		return data, err
+		return printed(t, append([]string{"-m", base, "--mtp", head, "--cpu", "--ctx-start", "32", "-n", "12"}, args...))
 	}
 	plot := filepath.Join(dir, "o.svg")
 	data, err := run("--draft", "replay:0,1,mtp,auto", "--draft-verify", "3", "--draft-depths", "2", "--json", "--plot", plot)
