@@ -2,7 +2,6 @@ package benchcmd
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
