@@ -154,7 +154,8 @@ func hosted(kind string) bool {
 // a namespace are functions whose names begin with it.
 func (q *responseRequest) readResponseTools(o wire.Obj) {
 	for item, n := range declarations(o) {
-		kind, ok := "function", true
+		kind := "function"
+		var ok bool
 		item.String("type", &kind)
 		switch {
 		case hosted(kind):
