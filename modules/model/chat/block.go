@@ -55,6 +55,7 @@ type openCall struct {
 	value   *value // the parameter being read
 	wrapper *value // a complete first parameter that may be a wrapper
 	params  int
+	skipped bool // text that does not belong there, so that a brace in it begins no object, wherever the pieces are cut
 }
 
 const whiteSpace = " \t\r\n\v\f"
@@ -272,10 +273,11 @@ func (b *blockParser) readParams() bool {
 		b.closeCall(true)
 	case m == markParam:
 		b.openParam(b.take(n))
-	case b.buf[0] == '{' && b.open.params == 0: // not yet taken: it is part of the object
+	case b.buf[0] == '{' && b.open.params == 0 && !b.open.skipped: // not yet taken: it is part of the object
 		b.open.value = &value{typed: jsonly}
 		b.state = inBody
 	default:
+		b.open.skipped = true
 		b.skipText()
 	}
 	return true

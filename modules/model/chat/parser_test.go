@@ -260,6 +260,7 @@ func TestParserRecommended(t *testing.T) {
 		{name: "wrapper cut off", o: ParserOptions{Tools: declared}, text: "[calls][invoke f][p input j]{\"a\": 1}[/p]", finish: FinishStop, incomplete: `{"input":{"a":1}}`},
 		{name: "object for a body", text: "[calls][invoke f]\n{\"a\": \"<b>\", \"n\": [1]}\n[/invoke][/calls]", finish: FinishToolCalls, calls: []string{`{"a":"<b>","n":[1]}`}},
 		{name: "body that is none", text: "[calls][invoke f]{a[/invoke][/calls]", finish: FinishToolCalls, calls: []string{`{}`}},
+		{name: "text before a brace", text: "[calls][invoke f]so {\"b\": 1}[p a s]v[/p][/invoke][/calls]", finish: FinishToolCalls, calls: []string{`{"a":"v"}`}},
 		{name: "body cut off", text: "[calls][invoke f]{\"a\":", finish: FinishStop, incomplete: `{}`},
 		{name: "end tag alone", text: "t[/calls]\n[/invoke]u", content: "t[/calls]\n[/invoke]u", finish: FinishStop},
 		{name: "second end of reasoning", o: ParserOptions{Thinking: true}, text: "a</think>b</think>c", reasoning: "a", content: "bc", finish: FinishStop},
