@@ -11,6 +11,9 @@ import (
 
 	"github.com/ds4-go/ds4/cmd/internal/cli"
 	"github.com/ds4-go/ds4/cmd/internal/engine"
+	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend"
+	"github.com/ds4-go/ds4/modules/model/backend/probe"
 	"github.com/ds4-go/ds4/modules/model/bench"
 	"github.com/ds4-go/ds4/modules/model/synth"
 )
@@ -24,7 +27,7 @@ type options struct {
 	seed                         uint64
 	ctxAlloc                     int
 	csv, plot                    string
-	json                         bool
+	json, ops                    bool
 	draft                        draftFlags
 }
 
@@ -62,6 +65,7 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 	s.String(&o.csv, "--csv", "FILE", "write CSV there instead of to the screen")
 	s.Bool(&o.json, "--json", "print JSON")
 	s.String(&o.plot, "--plot", "FILE", "draw an SVG")
+	s.Bool(&o.ops, "--ops", "tell where the time went, operation by operation (on the CPU)")
 	o.draftFlags(s)
 	o.engine.DeviceFlags(s)
 	s.Note("Only the tokens since the last context are timed (prefill), then greedy decoding; the end of an answer does not end it.\n" +
@@ -94,19 +98,30 @@ func parse(args []string, stdout io.Writer) (*options, error) {
 
 func measure(ctx context.Context, o *options, stdout, stderr *os.File) error {
 	line := cli.NewLine(stderr)
-	m, err := engine.Open(ctx, o.engine, engine.Hooks{Progress: func(done, total int64) {
+	hooks := engine.Hooks{Progress: func(done, total int64) {
 		line.Show("loading %s of %s", cli.Bytes(done), cli.Bytes(total))
-	}})
+	}}
+	if o.ops {
+		hooks.Wrap = func(b backend.Backend, _ model.Shape, _ model.Limits) (backend.Backend, error) {
+			p := probe.Wrap(b)
+			o.run.Timer = p.Time()
+			return p, nil
+		}
+	}
+	m, err := engine.Open(ctx, o.engine, hooks)
 	line.Done("")
 	if err != nil {
 		return err
 	}
-	err = o.onModel(ctx, m, line, stdout)
+	err = o.onModel(ctx, m, line, stdout, stderr)
 	line.Done("")
 	return errors.Join(err, m.Close())
 }
 
-func (o *options) onModel(ctx context.Context, m *engine.Model, line *cli.Line, stdout io.Writer) (err error) {
+func (o *options) onModel(ctx context.Context, m *engine.Model, line *cli.Line, stdout, stderr io.Writer) (err error) {
+	if o.ops && m.Backend != "cpu" {
+		return fmt.Errorf("--ops: want the CPU (--cpu), whose operations run one after another, got %s", m.Backend)
+	}
 	if o.run.Prompt, err = o.prompt(m); err != nil {
 		return err
 	}
@@ -132,6 +147,10 @@ func (o *options) onModel(ctx context.Context, m *engine.Model, line *cli.Line, 
 		o.run.Row = func(r bench.Row) {
 			line.Done("")
 			_, _ = fmt.Fprintln(stdout, r.CSV())
+			if o.ops {
+				_, _ = fmt.Fprintf(stderr, "prefill of %d tokens\n%sdecoding of %d tokens\n%s",
+					r.PrefillTokens, probe.Table(r.PrefillOps), r.GenTokens, probe.Table(r.GenOps))
+			}
 		}
 	}
 	report, err := bench.Run(ctx, m.Engine, o.run)

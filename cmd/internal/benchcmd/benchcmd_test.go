@@ -15,6 +15,7 @@ import (
 	"github.com/ds4-go/ds4/cmd/internal/engine"
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend/probe"
 	"github.com/ds4-go/ds4/modules/model/synth"
 )
 
@@ -124,7 +125,7 @@ func TestMeasure(t *testing.T) {
 	run := func(args ...string) ([]byte, error) {
 		return printed(t, append([]string{"-m", path, "--cpu", "--ctx-start", "8", "--ctx-max", "16", "--step-mul", "2", "-n", "2"}, args...))
 	}
-	data, err := run("--json", "--batch", "2", "--plot", plot)
+	data, err := run("--json", "--ops", "--batch", "2", "--plot", plot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +135,13 @@ func TestMeasure(t *testing.T) {
 	}
 	if len(r.Rows) != 2 || r.Rows[1].Context != 16 || r.Rows[1].Batch != 2 || !(r.Ceiling > 0) || r.Backend != "cpu" {
 		t.Errorf("want two rows of two sequences, got %+v", r)
+	}
+	ops := r.Rows[1].GenOps // seven layers a step, two steps
+	if i := slices.IndexFunc(ops, func(o probe.OpTime) bool { return o.Op == "experts" }); i < 0 || ops[i].Calls != 14 || !(ops[i].Seconds > 0) {
+		t.Errorf("--ops: want the time of 14 calls of experts, got %+v", ops)
+	}
+	if ops = r.Rows[1].PrefillOps; len(ops) == 0 || ops[0].Seconds < ops[len(ops)-1].Seconds {
+		t.Errorf("--ops: want the operations of the prefill, the longest first, got %+v", ops)
 	}
 	if svg, err := os.ReadFile(plot); err != nil || !bytes.Contains(svg, []byte("</svg>")) {
 		t.Errorf("--plot: want a drawing, got %d bytes, %v", len(svg), err)

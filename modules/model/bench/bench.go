@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend/probe"
 )
 
 // ErrOptions is wrapped by errors about a run that cannot begin.
@@ -25,6 +26,9 @@ type Options struct {
 	Traffic *Traffic // counts bytes; nil leaves bytes and shares out
 	// Ceiling measures how many bytes per second the engine's device can read: ReadSpeed for a CPU. nil: unknown.
 	Ceiling func(ctx context.Context) (float64, error)
+
+	// Timer is hooked into the engine's backend; with it, rows tell where the time went. nil: none.
+	Timer *probe.Timer
 
 	Progress func(context, of int, doing string) // told what is going on, often; may be nil
 	Row      func(Row)                           // told each row as it is done; may be nil
@@ -46,6 +50,9 @@ type Row struct {
 	CeilingRead float64 `json:"ceiling_bytes_per_s"`   // of the device; 0 unknown
 	Share       float64 `json:"ceiling_share"`         // ReadPerSec / CeilingRead
 	CeilingTPS  float64 `json:"ceiling_tps,omitempty"` // GenTPS if the share were 1
+
+	PrefillOps []probe.OpTime `json:"prefill_ops,omitempty"` // by Options.Timer, the longest first
+	GenOps     []probe.OpTime `json:"gen_ops,omitempty"`
 }
 
 // Report is a run.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
+	"github.com/ds4-go/ds4/modules/model/backend/probe"
 )
 
 // maxBatch: the sequences of a batch part at the best candidates of one row.
@@ -19,6 +20,8 @@ type run struct {
 
 	seqs []*model.Seq // the first stands at the newest frontier
 	next []int32      // the token that each sequence evaluates next
+
+	prefillOps, genOps []probe.OpTime // of the newest frontier
 }
 
 func (r *run) free() {
@@ -46,12 +49,14 @@ func (r *run) frontier(ctx context.Context, n int) error {
 	q := r.seqs[0]
 	from := q.Len()
 	r.tell(from, "reading")
+	r.resetOps()
 	begin := time.Now()
 	job, err := q.Feed(ctx, r.o.Prompt[from:n], 0, []model.Want{{}}, func(done int) { r.tell(from+done, "reading") })
 	prefill := time.Since(begin)
 	if err != nil {
 		return err
 	}
+	r.prefillOps = r.ops()
 	top := job.Top(0)
 	r.next = r.next[:0]
 	for i := range max(r.o.Batch, 1) {
@@ -85,13 +90,29 @@ func (r *run) decode(ctx context.Context, n int) (time.Duration, error) {
 	if err := r.branch(ctx); err != nil {
 		return 0, err
 	}
+	r.resetOps()
 	begin := time.Now()
 	for range r.o.Gen {
 		if err := r.step(ctx); err != nil {
 			return 0, err
 		}
 	}
-	return time.Since(begin), nil
+	spent := time.Since(begin)
+	r.genOps = r.ops()
+	return spent, nil
+}
+
+func (r *run) resetOps() {
+	if r.o.Timer != nil {
+		r.o.Timer.Reset()
+	}
+}
+
+func (r *run) ops() []probe.OpTime {
+	if r.o.Timer == nil {
+		return nil
+	}
+	return r.o.Timer.Ops()
 }
 
 // branch makes the other sequences of a batch. Each goes its own way from another of the best candidates, as they would
@@ -133,6 +154,7 @@ func (r *run) add(n, read int, prefill, decode time.Duration, cache int64) {
 	row := Row{
 		Context: n, PrefillTokens: read, PrefillTPS: perSecond(read, prefill), CacheBytes: cache, Batch: batch,
 		GenTokens: gen, GenTPS: perSecond(gen*batch, decode), TokenMS: decode.Seconds() * 1e3 / float64(gen),
+		PrefillOps: r.prefillOps, GenOps: r.genOps,
 	}
 	if t := r.o.Traffic; t != nil {
 		sum, first := 0.0, n+1

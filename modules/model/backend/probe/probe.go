@@ -3,8 +3,8 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -121,20 +121,44 @@ func (b *Backend) Time() *Timer {
 	return t
 }
 
+// Reset forgets what was added up.
+func (t *Timer) Reset() {
+	clear(t.spent)
+	clear(t.calls)
+}
+
+// OpTime is the time of one operation.
+type OpTime struct {
+	Op      string  `json:"op"`
+	Seconds float64 `json:"seconds"`
+	Calls   int     `json:"calls"`
+}
+
+// Ops are the times of all operations, the longest first.
+func (t *Timer) Ops() []OpTime {
+	list := []OpTime{}
+	for op, d := range t.spent {
+		list = append(list, OpTime{op, d.Seconds(), t.calls[op]})
+	}
+	slices.SortFunc(list, func(a, b OpTime) int { return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Op, b.Op)) })
+	return list
+}
+
 // Spent is the time and the number of calls of one operation.
 func (t *Timer) Spent(op string) (time.Duration, int) { return t.spent[op], t.calls[op] }
 
 // String is a table, the longest first.
-func (t *Timer) String() string {
-	ops := slices.SortedFunc(maps.Keys(t.spent), func(a, b string) int { return int(t.spent[b] - t.spent[a]) })
-	total := time.Duration(0)
-	for _, d := range t.spent {
-		total += d
+func (t *Timer) String() string { return Table(t.Ops()) }
+
+// Table writes operations one a line: name, time, share of the sum, calls.
+func Table(ops []OpTime) string {
+	total := 0.0
+	for _, o := range ops {
+		total += o.Seconds
 	}
 	out := ""
-	for _, op := range ops {
-		d := t.spent[op]
-		out += fmt.Sprintf("%-14s %10v %5.1f%% %6d calls\n", op, d.Round(time.Microsecond), 100*float64(d)/float64(max(total, 1)), t.calls[op])
+	for _, o := range ops {
+		out += fmt.Sprintf("%-14s %10.3f ms %5.1f%% %6d calls\n", o.Op, o.Seconds*1e3, 100*o.Seconds/max(total, 1e-12), o.Calls)
 	}
 	return out
 }
