@@ -83,12 +83,13 @@ func (s *Server) readAnthropic(o wire.Obj) *completion {
 		o.Fail("messages", "want at most %d, got %d", maxMessages, len(items))
 		return q
 	}
+	calls := asked{}
 	for i := range items {
 		m, ok := o.Item("messages", i, &items[i])
 		if !ok {
 			return q
 		}
-		q.messages = append(q.messages, readAnthropicMessage(m)...)
+		q.messages = append(q.messages, calls.readMessage(m)...)
 	}
 	if n := len(q.messages) - 1; n >= 0 && q.messages[n].Role == chat.RoleAssistant && len(q.messages[n].ToolCalls) == 0 {
 		q.messages[n].NoEOS = true // to be continued
@@ -127,8 +128,9 @@ func readSystem(o wire.Obj) string {
 	return text
 }
 
-// readAnthropicMessage reads one message, of which the encoding makes several: results of tools are messages of their own.
-func readAnthropicMessage(m wire.Obj) []chat.Message {
+// readMessage reads one of Anthropic's messages, of which the encoding makes several: results of tools are messages of their
+// own.
+func (a asked) readMessage(m wire.Obj) []chat.Message {
 	role := ""
 	if m.Choice("role", &role, "user", "assistant", "system"); role == "" {
 		m.Fail("role", "want user or assistant")
@@ -141,7 +143,7 @@ func readAnthropicMessage(m wire.Obj) []chat.Message {
 		return []chat.Message{{Role: chat.Role(role), Content: text}}
 	}
 	if role == "assistant" {
-		return []chat.Message{readAnthropicTurn(m, n)}
+		return []chat.Message{a.readTurn(m, n)}
 	}
 	var out []chat.Message
 	for i := range n.Items {
@@ -154,6 +156,7 @@ func readAnthropicMessage(m wire.Obj) []chat.Message {
 		if kind == "tool_result" {
 			t := chat.Message{Role: chat.RoleTool}
 			b.String("tool_use_id", &t.ToolCallID)
+			a.result(b, "tool_use_id", t.ToolCallID)
 			t.Content, t.Parts = readContent(b, "content", "text")
 			out = append(out, t)
 			continue
@@ -176,7 +179,7 @@ func readAnthropicMessage(m wire.Obj) []chat.Message {
 	return out
 }
 
-func readAnthropicTurn(m wire.Obj, n *wire.Node) chat.Message {
+func (a asked) readTurn(m wire.Obj, n *wire.Node) chat.Message {
 	out := chat.Message{Role: chat.RoleAssistant}
 	for i := range n.Items {
 		b, ok := m.Item("content", i, &n.Items[i])
@@ -198,6 +201,7 @@ func readAnthropicTurn(m wire.Obj, n *wire.Node) chat.Message {
 			if b.String("name", &call.Name); call.Name == "" {
 				b.Fail("name", "want a name, got nothing")
 			}
+			a[call.ID] = true
 			out.ToolCalls = append(out.ToolCalls, call)
 		case "":
 			b.Fail("type", "want text, thinking or tool_use")

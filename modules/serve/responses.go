@@ -236,7 +236,7 @@ func (s *Server) readInput(o wire.Obj, q *responseRequest) error {
 			o.Fail("input", "want at most %d items, got %d", maxMessages, len(n.Items))
 			return nil
 		}
-		in := inputReader{s: s, msgs: q.history}
+		in := inputReader{s: s, msgs: q.history, calls: askedIn(q.history)}
 		for i := range n.Items {
 			item, ok := o.Item("input", i, &n.Items[i])
 			if !ok {

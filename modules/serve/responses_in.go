@@ -12,6 +12,7 @@ import (
 type inputReader struct {
 	s       *Server
 	msgs    []chat.Message
+	calls   asked
 	pending string // reasoning that waits for its turn
 	turn    bool   // the last message is an assistant's that this input began: calls may join it
 }
@@ -32,6 +33,7 @@ func (in *inputReader) item(o wire.Obj) {
 		in.flush()
 		m := chat.Message{Role: chat.RoleTool}
 		o.String("call_id", &m.ToolCallID)
+		in.calls.result(o, "call_id", m.ToolCallID)
 		m.Content, m.Parts = readContent(o, "output", "text", "input_text", "output_text")
 		in.msgs = append(in.msgs, m)
 		in.turn = false
@@ -121,6 +123,7 @@ func (in *inputReader) call(o wire.Obj, kind string) {
 		in.msgs = append(in.msgs, chat.Message{Role: chat.RoleAssistant, Reasoning: in.pending})
 		in.pending, in.turn = "", true
 	}
+	in.calls[c.ID] = true
 	m := &in.msgs[len(in.msgs)-1]
 	m.ToolCalls = append(m.ToolCalls[:len(m.ToolCalls):len(m.ToolCalls)], c)
 }
