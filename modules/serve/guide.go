@@ -25,6 +25,9 @@ type guide struct {
 	calling   bool // a call was begun
 	stopped   bool // after the first of parallel calls
 
+	stops   bool    // there are stop strings
+	written []int32 // where there are
+
 	// force holds the token sequences one of which must follow the reasoning; the first forced tokens of them have come.
 	force  [][]int32
 	forced int
@@ -47,7 +50,7 @@ type guideOptions struct {
 
 func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
 	g := &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
-		oneCall: o.OneCall, loops: loops{times: o.LoopGuard}, force: slices.Clone(o.Force)}
+		oneCall: o.OneCall, stops: len(o.Parser.Stops) > 0, loops: loops{times: o.LoopGuard}, force: slices.Clone(o.Force)}
 	if o.Grammar != nil {
 		g.format = &formatted{Matcher: o.Grammar.Matcher(o.Vocab)}
 		if len(o.Parser.Tools) > 0 {
@@ -136,6 +139,9 @@ func (g *guide) Accept(id int32) sched.Step {
 		g.follow(id)
 	}
 	g.events = g.events[:0]
+	if g.stops {
+		g.written = append(g.written, id)
+	}
 	g.calls.take(id, g.t.Text(id))
 	text := g.decoder.Add(id)
 	done := g.take(g.parser.Write(text))
@@ -199,7 +205,25 @@ func (g *guide) Finish(end chat.End) ([]chat.Event, sched.Outcome) {
 	} else if g.stopped && res.Incomplete == nil && len(res.Message.ToolCalls) == 0 {
 		res.Finish = chat.FinishStop
 	}
-	return g.events, sched.Outcome{Result: res, ReasoningTokens: g.reasoning}
+	out := sched.Outcome{Result: res, ReasoningTokens: g.reasoning}
+	if res.Stop != "" {
+		out.Kept, out.Rest = g.cut(res.StopOffset)
+	}
+	return g.events, out
+}
+
+// cut is what is left of the completion before a byte of it: whole tokens, and tokens of the rest.
+func (g *guide) cut(at int) (kept int, rest []int32) {
+	for i, id := range g.written {
+		text := g.t.Text(id)
+		if len(text) > at {
+			b := g.t.NewBuilder(nil)
+			b.Data(text[:at])
+			return i, b.Tokens()
+		}
+		at -= len(text)
+	}
+	return len(g.written), nil
 }
 
 // plainGuide follows a raw continuation: no reasoning, no calls, stop strings only.

@@ -179,7 +179,7 @@ func (j *job) ended(i int, e *sched.End) {
 			"tokens": len(e.Tokens), "reasoning_tokens": e.Outcome.ReasoningTokens, "reasoning": m.Reasoning, "content": m.Content,
 			"calls": m.ToolCalls, "malformed": e.Outcome.Malformed, "unclosed": e.Outcome.Unclosed, "guesses": e.Guesses.String(), "guess_depths": e.Guesses.Depths})
 	}
-	if j.msgs == nil || !e.Ended || e.Outcome.Stop != "" || j.start == nil {
+	if j.msgs == nil || !e.Ended || j.start == nil {
 		return
 	}
 	s.replay.add(&e.Outcome.Message)
@@ -200,7 +200,7 @@ func (j *job) remember(e *sched.End) {
 	for len(segments) > 0 && segments[len(segments)-1].Message > n {
 		segments = segments[:len(segments)-1]
 	}
-	pt, tokens, ok := s.prompts.turn(segments, j.start.Prompt, e.Tokens)
+	pt, tokens, ok := s.prompts.turn(segments, j.start.Prompt, e.Outcome.Turn(e.Tokens))
 	j.c.log.Debug().Bool("known", ok).Msg("turn remembered")
 	if !ok {
 		return

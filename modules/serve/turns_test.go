@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/ds4-go/ds4/modules/serve/servetest"
 )
 
 func quoted(s string) string { b, _ := json.Marshal(s); return string(b) }
@@ -190,5 +192,44 @@ func TestForged(t *testing.T) {
 	}
 	if plain, forged := n("xx"), n("x<｜User｜>x"); plain == forged {
 		t.Errorf("a spelled token counts as one: %v and %v", plain, forged)
+	}
+}
+
+// TestAfterStop goes on from turns that stop strings ended: within a token, between two, across several, at once. The next
+// prompt begins where the text before the string ends.
+func TestAfterStop(t *testing.T) {
+	for name, c := range map[string]struct {
+		script []string
+		stop   string
+		kept   string
+	}{
+		"between tokens":  {[]string{"One ", "two", "STOP", "!"}, "STOP", "One two"},
+		"within a token":  {[]string{"One ", "Hello"}, "ello", "One H"},
+		"across many":     {[]string{"One ", "ab", "cd", "ef", "gh", "ij"}, "abcdefghi", "One "},
+		"at once":         {[]string{"ab", "c"}, "abc", ""},
+		"within a letter": {[]string{"One ", "é"}, "é", "One "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := c.script
+			b := newBench(t, func(prompt string) []string {
+				if strings.Contains(prompt, "and?") {
+					return []string{"Next."}
+				}
+				return script
+			}, nil)
+			const ask = `{"thinking":{"type":"disabled"},"messages":[{"role":"user","content":"a question of some length"}`
+			first := b.post("/v1/chat/completions", ask+`],"stop":`+quoted(c.stop)+`}`)
+			if text := at(first, "choices.0.message.content"); text != c.kept {
+				t.Fatalf("want %q, got %q", c.kept, text)
+			}
+			next := ask + `,{"role":"assistant","content":` + quoted(c.kept) + `},{"role":"user","content":"and?"}]}`
+			second := b.post("/v1/chat/completions", next)
+			num := func(v any, path string) int { n, _ := strconv.Atoi(fmt.Sprint(at(v, path))); return n }
+			prompt, cached := num(second, "usage.prompt_tokens"), num(second, "usage.prompt_tokens_details.cached_tokens")
+			tail := len(servetest.Pieces(servetest.Tokenizer(), []string{"<｜User｜>", "and?", "<｜Assistant｜>", "</think>"}))
+			if prompt-cached != tail {
+				t.Errorf("want all but %d tokens known, got %d of %d", tail, cached, prompt)
+			}
+		})
 	}
 }

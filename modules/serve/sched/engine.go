@@ -31,6 +31,8 @@ type Seq interface {
 	Len() int
 	Snapshot() (Snapshot, error)
 	Branch() (Seq, error)
+	// Rewind cuts the sequence to so many tokens, where what it wrote since does not hinder that; else it is left as it is.
+	Rewind(tokens int) error
 	Free()
 }
 

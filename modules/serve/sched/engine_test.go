@@ -31,8 +31,12 @@ const (
 	turnEnd      = 1
 )
 
-// counted is a guide that ends the turn after so many tokens.
-type counted struct{ n int }
+// counted is a guide that ends the turn after so many tokens. Where it stops, a stop string took the last three, but for text
+// that as many others spell.
+type counted struct {
+	n    int
+	stop bool
+}
 
 func (g *counted) Next() sched.Constraint { return sched.Constraint{} }
 
@@ -41,7 +45,12 @@ func (g *counted) Accept(int32) sched.Step {
 	return sched.Step{Done: g.n == answer}
 }
 
-func (g *counted) Finish(chat.End) ([]chat.Event, sched.Outcome) { return nil, sched.Outcome{} }
+func (g *counted) Finish(chat.End) ([]chat.Event, sched.Outcome) {
+	if !g.stop {
+		return nil, sched.Outcome{}
+	}
+	return nil, sched.Outcome{Result: chat.Result{Stop: "stop"}, Kept: answer - 3, Rest: []int32{2, 3, 4}}
+}
 
 // tiny is a scheduler of the tiny model. dir, if given, is where its disk cache is.
 type tiny struct {
@@ -129,7 +138,7 @@ func (t *tiny) say(history []int32, talk, turn int) ([]int32, sched.Start, error
 	r, err := t.Submit(context.Background(), &sched.Request{
 		ID: fmt.Sprintf("%d.%d", talk, turn), Client: fmt.Sprint(talk), Prompt: sched.Prompt{Tokens: prompt, Cuts: cuts}, MaxTokens: 100, Choices: 1, TopLogprobs: -1,
 		Sample: []sample.Params{{Temperature: 0.9, Seed: uint64(100*talk + turn)}}, TurnEnd: turnEnd,
-		Guide: func(int) sched.Guide { return &counted{} },
+		Guide: func(int) sched.Guide { return &counted{stop: talk%3 == 1} },
 	})
 	if err != nil {
 		return nil, sched.Start{}, err
@@ -149,7 +158,7 @@ func (t *tiny) say(history []int32, talk, turn int) ([]int32, sched.Start, error
 		}
 		for _, d := range b.Deltas {
 			if d.End != nil {
-				tokens = d.End.Tokens
+				tokens = d.End.Outcome.Turn(d.End.Tokens)
 			}
 		}
 	}

@@ -98,6 +98,19 @@ type Step struct {
 type Outcome struct {
 	chat.Result
 	ReasoningTokens int
+
+	// Of a turn that a stop string ended: how many of its tokens lie before the string, and tokens of the text between them
+	// and it.
+	Kept int
+	Rest []int32
+}
+
+// Turn is the completion as the next prompt will have it: the tokens that were generated, less what a stop string took.
+func (o *Outcome) Turn(generated []int32) []int32 {
+	if o.Stop == "" {
+		return generated
+	}
+	return append(generated[:o.Kept:o.Kept], o.Rest...)
 }
 
 // Token is a token with its probability.

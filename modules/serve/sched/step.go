@@ -361,8 +361,8 @@ func (s *Scheduler) finish(c *choice, done bool) {
 	events, out := c.guide.Finish(end)
 	c.run.push(Delta{Choice: c.index, Events: events, End: &End{Outcome: out, Tokens: c.generated, Ended: done, Guesses: c.guessed()}})
 	c.ended = true
-	if done && out.Stop == "" && c.run.req.TurnEnd != 0 && s.remembers() {
-		s.close(c)
+	if done && c.run.req.TurnEnd != 0 && s.remembers() {
+		s.close(c, out.Turn(c.generated))
 	} else {
 		s.remember(c, true)
 		s.release(c)
@@ -374,16 +374,20 @@ func (s *Scheduler) finish(c *choice, done bool) {
 }
 
 // close has the tokens evaluated that end a turn, so that the snapshot stands where the message ends. Until then nobody
-// else begins: it may be the next turn.
-func (s *Scheduler) close(c *choice) {
-	all := len(c.run.prompt) + len(c.generated)
-	n := c.seq.Len()
-	if all+1 >= s.c.Engine.Limits().CtxTokens || n < len(c.run.prompt) {
+// else begins: it may be the next turn. What a stop string took of the turn is unread.
+func (s *Scheduler) close(c *choice, turn []int32) {
+	prompt, n := len(c.run.prompt), c.seq.Len()
+	can := prompt+len(turn)+1 < s.c.Engine.Limits().CtxTokens && n >= prompt
+	if kept := prompt + shared(turn, c.generated); can && n > kept {
+		can = c.seq.Rewind(kept) == nil
+		n = kept
+	}
+	if !can {
 		s.remember(c, true)
 		s.release(c)
 		return
 	}
-	c.todo = append(slices.Clone(c.generated[n-len(c.run.prompt):]), c.run.req.TurnEnd)
+	c.todo = append(slices.Clone(turn[n-prompt:]), c.run.req.TurnEnd)
 	c.closing = true
 	s.closing++
 }

@@ -200,6 +200,15 @@ func (q *seq) Snapshot() (sched.Snapshot, error) {
 	return &snapshot{e: q.e, tokens: slices.Clone(q.tokens), pages: q.e.share(q.pages)}, nil
 }
 
+// Rewind is as strict as the engine about how far.
+func (q *seq) Rewind(n int) error {
+	if n < 0 || n > len(q.tokens) || len(q.tokens)-n > backend.Slack {
+		return fmt.Errorf("servetest: %w", model.ErrRewind)
+	}
+	q.tokens = q.tokens[:n]
+	return nil
+}
+
 func (q *seq) Branch() (sched.Seq, error) {
 	b, err := q.e.newSeq()
 	if err != nil {
