@@ -109,13 +109,14 @@ func PageBytes(s Shape) int64 {
 	return n
 }
 
-// PagePool is the number of pages an engine has: what PageBytes holds, or a full context for every sequence where it is 0.
+// PagePool is the number of pages an engine has: what PageBytes holds, or, where it is 0, a full context for every sequence
+// and a page for every slot besides: a sequence that goes on from a snapshot copies the page it stands in, which the snapshot
+// keeps, so without these no snapshot would outlive a sequence whose context is one page.
 func PagePool(s Shape, l Limits) int {
-	full := l.Seqs * l.TablePages()
 	if per := PageBytes(s); per > 0 && l.PageBytes > 0 {
 		return int(min(l.PageBytes/per, 1<<20))
 	}
-	return full
+	return l.Seqs*l.TablePages() + l.Slots
 }
 
 type use struct {

@@ -23,7 +23,7 @@ type Config struct {
 	Seqs      int   // sequences alive at once
 	Rows      int   // tokens in one step; 0: what suits the backend
 	Outs      int   // rows of a step whose logits are wanted; 0: as many as sequences
-	PageBytes int64 // bound of the cache pages; 0: a full context for each sequence. Pages cost memory as they fill.
+	PageBytes int64 // bound of the cache pages; 0: a full context for each sequence, and some for snapshots. Pages cost memory as they fill.
 
 	WarmWeights bool // read every page of the file at the start
 	Lock        bool // and keep it in memory (CPU)

@@ -145,7 +145,7 @@ type Limits struct {
 	Rows      int   // rows of one step
 	Outs      int   // rows of one step whose logits are wanted
 	Tops      int   // Top queries of one step
-	PageBytes int64 // upper bound of the page pool
+	PageBytes int64 // upper bound of the page pool; 0: what Seqs and Slots ask for
 }
 
 // Check returns an error that names the limit out of range.

@@ -70,6 +70,11 @@ func newTiny(c sched.Config, dir string) (*tiny, error) {
 }
 
 func newTinyOn(c sched.Config, blobs kvstore.Blobs, format kvstore.Format) (*tiny, error) {
+	return newTinyWith(c, blobs, format, func(lim *model.Limits, page int64) { lim.PageBytes = 64 * page })
+}
+
+// newTinyWith has size change the engine's limits, told what a page takes.
+func newTinyWith(c sched.Config, blobs kvstore.Blobs, format kvstore.Format, size func(lim *model.Limits, page int64)) (*tiny, error) {
 	f, err := synth.T0().File()
 	if err != nil {
 		return nil, err
@@ -78,7 +83,8 @@ func newTinyOn(c sched.Config, blobs kvstore.Blobs, format kvstore.Format) (*tin
 	if err != nil {
 		return nil, err
 	}
-	lim := model.Limits{CtxTokens: 2048, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 64, Outs: 40, Tops: 40, PageBytes: 64 * model.PageBytes(sh)}
+	lim := model.Limits{CtxTokens: 2048, Seqs: 4, Slots: 4 + model.SpareSlots, Rows: 64, Outs: 40, Tops: 40}
+	size(&lim, model.PageBytes(sh))
 	b, err := cpu.New(sh, lim, cpu.Options{Threads: 1})
 	if err != nil {
 		return nil, err

@@ -9,12 +9,12 @@ import (
 // reserveBytes is kept free: the driver's own, modules, graphs.
 const reserveBytes = 768 << 20
 
-// Need is what a model with these limits takes on a card beyond its weights: the rings, one full context of pages (further
-// pages are committed as they are used), activations and scratch.
+// Need is what a model with these limits takes on a card beyond its weights: the rings, one full context of pages and
+// those that snapshots take (further pages are committed as they are used), activations and scratch.
 func Need(sh backend.Shape, lim backend.Limits) int64 {
 	n := int64(0)
 	for il := range sh.Layers {
-		n += int64(lim.Slots)*int64(sh.SlotPartBytes(il)) + int64(lim.TablePages())*int64(sh.PagePartBytes(il))
+		n += int64(lim.Slots)*int64(sh.SlotPartBytes(il)) + int64(lim.TablePages()+lim.Slots)*int64(sh.PagePartBytes(il))
 	}
 	n += int64(lim.Slots) * int64(sh.SlotPartBytes(sh.Layers))
 	heads := int64(sh.Heads * sh.HeadDim)

@@ -13,7 +13,7 @@ const reserveBytes = 2 << 30
 func Need(sh backend.Shape, lim backend.Limits) int64 {
 	n := int64(0)
 	for il := range sh.Layers {
-		n += int64(lim.Slots)*int64(sh.SlotPartBytes(il)) + int64(lim.TablePages())*int64(sh.PagePartBytes(il))
+		n += int64(lim.Slots)*int64(sh.SlotPartBytes(il)) + int64(lim.TablePages()+lim.Slots)*int64(sh.PagePartBytes(il))
 	}
 	n += int64(lim.Slots) * int64(sh.SlotPartBytes(sh.Layers))
 	heads := int64(sh.Heads * sh.HeadDim)
