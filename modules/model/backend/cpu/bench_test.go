@@ -75,7 +75,7 @@ func benchProduct(b *testing.B, variant string, t gguf.Type, n, few int) {
 	}
 }
 
-func benchBackend(b *testing.B, variant string) *Backend {
+func benchBackend(b testing.TB, variant string) *Backend {
 	be, err := New(backend.Flash(), backend.Limits{CtxTokens: 4096, Seqs: 1, Slots: 3, Rows: 128, Outs: 1, Tops: 1}, Options{Variant: variant})
 	if err != nil {
 		b.Fatal(err)

@@ -19,9 +19,10 @@ type vecArgs struct {
 
 // iq2Tables: the codebook and the signs of IQ2_XXS.
 type iq2Tables struct {
-	grid  [256]uint64 // eight magnitudes, a byte each
-	signs [128]uint64 // 0 or 255 for each of eight
-	codes [256]uint16 // eight digits of two bits
+	grid   [256]uint64 // eight magnitudes, a byte each
+	signs  [128]uint64 // 0 or 255 for each of eight
+	codes  [256]uint16 // eight digits of two bits
+	digits [512]byte   // the low four digits of each, then the high four
 }
 
 // tileArgs: as many packed weight rows as there are lanes, to their part of a tile. A tile is one record for each block, so

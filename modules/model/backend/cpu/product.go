@@ -47,10 +47,10 @@ func groupRow(g, l, rows int) (row, over int) {
 // aim points the vector kernel at weight rows from row.
 func (m *worker) aim(p *product, w *weight, row int) {
 	blocks := w.cols / p.block
-	need := 4096
+	need := 5120
 	switch p.block {
 	case gguf.QK_K:
-		need += 128 * blocks
+		need += 384 * blocks
 	case gguf.QK8_0:
 		need += 64 * blocks
 	}

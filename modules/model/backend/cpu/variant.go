@@ -140,6 +140,7 @@ var iq2 = func() *iq2Tables {
 		for j := range 8 { // 8, 25, 43 are digits 0, 1, 2
 			t.codes[i] |= uint16((g >> (8 * j) & 255) / 17 << (2 * j))
 		}
+		t.digits[i], t.digits[256+i] = uint8(t.codes[i]), uint8(t.codes[i]>>8)
 	}
 	return t
 }()

@@ -32,6 +32,7 @@ struct iq2Tables {
 	u64 grid[256];  // eight magnitudes, a byte each
 	u64 signs[128]; // 0 or 255 for each of eight
 	u16 codes[256]; // eight digits of two bits
+	u8 digits[512]; // the low four digits of each, then the high four
 };
 
 // tileArgs: as many packed weight rows as there are lanes, to their part of a tile. A tile is one record for each block, so

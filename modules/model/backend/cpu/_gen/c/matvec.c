@@ -14,6 +14,49 @@ INLINE void fetch(const u8 *w, i64 bytes) {
 #endif
 }
 
+// Plain weights: a square of rows and elements is turned on its side, then lanes are rows. blocks counts elements.
+INLINE void turn(vf *v) {
+#if LANES == 16
+	__m512 r[16], t[16];
+	EACH(i, 8) {
+		t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+		t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+	}
+	EACH(i, 4) EACH(h, 2) {
+		r[4 * i + 2 * h] = (__m512)_mm512_unpacklo_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
+		r[4 * i + 2 * h + 1] = (__m512)_mm512_unpackhi_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
+	}
+	EACH(c, 4) {
+		__m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x44);
+		__m512 d = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xee);
+		v[c] = _mm512_shuffle_f32x4(a, b, 0x88);
+		v[4 + c] = _mm512_shuffle_f32x4(a, b, 0xdd);
+		v[8 + c] = _mm512_shuffle_f32x4(d, e, 0x88);
+		v[12 + c] = _mm512_shuffle_f32x4(d, e, 0xdd);
+	}
+#elif LANES == 8
+	__m256 r[8], t[8];
+	EACH(i, 4) {
+		t[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
+		t[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+	}
+	EACH(i, 2) EACH(h, 2) {
+		r[4 * i + 2 * h] = (__m256)_mm256_unpacklo_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
+		r[4 * i + 2 * h + 1] = (__m256)_mm256_unpackhi_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
+	}
+	EACH(c, 4) {
+		v[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
+		v[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
+	}
+#else
+	float32x4x2_t a = vtrnq_f32(v[0], v[1]), b = vtrnq_f32(v[2], v[3]);
+	v[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+	v[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+	v[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+	v[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+#endif
+}
+
 #if LANES == 16
 // Sums of the eight dwords in each half: lane i has the low half of v[i], lane 8+i the high half.
 INLINE __m512i reduce8(const __m512i v[8]) {
@@ -70,7 +113,7 @@ INLINE void iq2_planes(const i8 *x, __m512i y[4]) {
 	}
 }
 
-KERNEL vecIQ2_XXS(const struct vecArgs *a) {
+INLINE void iq2_columns(const struct vecArgs *a) {
 	const u8 *p = a->w, *ahead = p + 16 * a->stride;
 	vf acc = f_zero();
 	LOOP (i64 b = 0; b < a->blocks; b++) {
@@ -101,6 +144,98 @@ KERNEL vecIQ2_XXS(const struct vecArgs *a) {
 		p += 66;
 	}
 	f_store(a->out, f_mul(f_set(0.125f), acc));
+}
+
+// Rows that lie one after another are read in order, 16 blocks at a time: of one row, of half a long one, of two short ones.
+// What a core fetches by itself is faster than what it is told to fetch.
+INLINE int in_order(const struct vecArgs *a, i64 bytes) {
+	return a->stride == bytes * a->blocks && (a->blocks % 16 == 0 || 16 % a->blocks == 0);
+}
+// The scales of a row's activations, in t; those of a short row again and again, 16 in all.
+INLINE void in_order_scales(const struct vecArgs *a, f32 *t) {
+	LOOP (i64 i = 0, b = 0; i < a->blocks || i < 16; i++) {
+		t[i] = a->xd[b];
+		if (++b == a->blocks) b = 0;
+	}
+}
+// The products of 16 rows' blocks (row, block), turned on their side, to the rows' sums.
+INLINE vf in_order_sums(const f32 *from, i64 blocks, u8 *t) {
+	vf acc = f_zero();
+	LOOP (i64 left = blocks; left > 0; left -= 16) {
+		vf v[16];
+		const f32 *p = from;
+		EACH(k, 16) {
+			v[k] = f_load(p);
+			p += blocks;
+			OPAQUE(p);
+		}
+		turn(v);
+		EACH(k, 16) f_store((f32 *)(t + 64 * k), v[k]);
+		LOOP (i64 k = 0; k < (left < 16 ? left : 16); k++) acc = f_add(acc, f_load((const f32 *)(t + 64 * k)));
+		from += 16;
+	}
+	return acc;
+}
+
+// Activations of two blocks in the order of the digits: byte i of plane k is value k of grid index i.
+INLINE void iq2_activations(const i8 *x, u8 *y) {
+	__m512i z[8], t[8];
+	EACH(i, 8) z[i] = _mm512_permutexvar_epi8(_mm512_load_si512(iq2_turn), i_load(x + 64 * i)); // qword k: value k of eight indices
+	EACH(i, 4) {
+		t[2 * i] = _mm512_unpacklo_epi64(z[2 * i], z[2 * i + 1]);
+		t[2 * i + 1] = _mm512_unpackhi_epi64(z[2 * i], z[2 * i + 1]);
+	}
+	EACH(h, 2) { // lane c of t[2i+h]: value 2c+h of indices 16i ... 16i+15
+		__m512i a = _mm512_shuffle_i64x2(t[h], t[2 + h], 0x44), b = _mm512_shuffle_i64x2(t[4 + h], t[6 + h], 0x44);
+		__m512i c = _mm512_shuffle_i64x2(t[h], t[2 + h], 0xee), d = _mm512_shuffle_i64x2(t[4 + h], t[6 + h], 0xee);
+		i_store(y + 64 * h, _mm512_shuffle_i64x2(a, b, 0x88));
+		i_store(y + 64 * (2 + h), _mm512_shuffle_i64x2(a, b, 0xdd));
+		i_store(y + 64 * (4 + h), _mm512_shuffle_i64x2(c, d, 0x88));
+		i_store(y + 64 * (6 + h), _mm512_shuffle_i64x2(c, d, 0xdd));
+	}
+}
+
+// The integer sums of two blocks' groups of 32, a dword each, times their scales.
+INLINE __m512i iq2_pair(const u8 *p, const u8 *y, const i32 *xn, struct iq2Digits r) {
+	struct iq2Codes c = iq2_codes(p, r);
+	__m512i acc[2] = { i_load(xn), i_zero() };
+	EACH(k, 8) acc[k & 1] = i_dot4(acc[k & 1], iq2_values(c, k), i_load(y + 64 * k));
+	return i_mul(i_add(acc[0], acc[1]), c.scales);
+}
+
+INLINE void iq2_rows(const struct vecArgs *a) {
+	// tmp: products of a row's pairs or turned ones (1 KiB), activations' scales, products, activations
+	f32 *out = (f32 *)(a->tmp + 1024);
+	in_order_scales(a, out);
+	out += a->blocks + 16;
+	u8 *y = (u8 *)(out + 16 * a->blocks + 16);
+	LOOP (i64 i = 0; i < a->blocks / 2; i++) iq2_activations(a->x + 512 * i, y + 512 * i);
+	const u8 *p = a->w;
+	i64 at = 0;
+	LOOP (i64 n = a->blocks; n > 0; n--) {
+		OPAQUE(a); // its fields are read where they are used: they would not fit the registers
+		f32 *d = (f32 *)(a->tmp + 1024) + (at < a->blocks ? at : 0);
+		u8 *t = a->tmp;
+		const struct iq2Digits r = iq2_digits8(a->iq2);
+		LOOP (int i = 0; i < 8; i++) {
+			if (at == a->blocks) at = 0;
+			i_store(t, iq2_pair(p, y + 256 * at, a->xn + 8 * at, r));
+			p += 132;
+			t += 64;
+			at += 2;
+		}
+		__m512i v[8];
+		EACH(i, 8) v[i] = i_load(a->tmp + 64 * i);
+		vi sum = _mm512_permutexvar_epi32(_mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0), reduce8(v));
+		f_store(out, f_mul(f_mul(halves16(p - 1056, 66), f_load(d)), f_int(sum)));
+		out += 16;
+	}
+	f_store(a->out, f_mul(f_set(0.125f), in_order_sums(out - 16 * a->blocks, a->blocks, a->tmp)));
+}
+
+KERNEL vecIQ2_XXS(const struct vecArgs *a) {
+	if (in_order(a, 66) && a->blocks % 2 == 0) iq2_rows(a);
+	else iq2_columns(a);
 }
 
 // Block sums and sums of minimums of 16 rows, from a pair of vectors of eight for each row.
@@ -347,49 +482,6 @@ KVEC(vecQ4_K, 144, {
 	k[3 * LANES] = half(p + 2);
 }, 1, acc)
 #endif
-
-// Plain weights: a square of rows and elements is turned on its side, then lanes are rows. blocks counts elements.
-INLINE void turn(vf *v) {
-#if LANES == 16
-	__m512 r[16], t[16];
-	EACH(i, 8) {
-		t[2 * i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-		t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-	}
-	EACH(i, 4) EACH(h, 2) {
-		r[4 * i + 2 * h] = (__m512)_mm512_unpacklo_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
-		r[4 * i + 2 * h + 1] = (__m512)_mm512_unpackhi_pd((__m512d)t[4 * i + h], (__m512d)t[4 * i + 2 + h]);
-	}
-	EACH(c, 4) {
-		__m512 a = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x44), b = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x44);
-		__m512 d = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xee), e = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xee);
-		v[c] = _mm512_shuffle_f32x4(a, b, 0x88);
-		v[4 + c] = _mm512_shuffle_f32x4(a, b, 0xdd);
-		v[8 + c] = _mm512_shuffle_f32x4(d, e, 0x88);
-		v[12 + c] = _mm512_shuffle_f32x4(d, e, 0xdd);
-	}
-#elif LANES == 8
-	__m256 r[8], t[8];
-	EACH(i, 4) {
-		t[2 * i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]);
-		t[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
-	}
-	EACH(i, 2) EACH(h, 2) {
-		r[4 * i + 2 * h] = (__m256)_mm256_unpacklo_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
-		r[4 * i + 2 * h + 1] = (__m256)_mm256_unpackhi_pd((__m256d)t[4 * i + h], (__m256d)t[4 * i + 2 + h]);
-	}
-	EACH(c, 4) {
-		v[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
-		v[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
-	}
-#else
-	float32x4x2_t a = vtrnq_f32(v[0], v[1]), b = vtrnq_f32(v[2], v[3]);
-	v[0] = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
-	v[1] = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
-	v[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
-	v[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
-#endif
-}
 
 #if LANES == 16
 // Rows of other lengths: block by block over all rows.

@@ -121,4 +121,47 @@ INLINE __mmask64 iq2_negative(__m512i signs, const int q) {
 INLINE __m512i iq2_scales(__m512i z) { // of each group, a qword
 	return _mm512_or_si512(_mm512_srli_epi64(z, 59), _mm512_set1_epi64(1));
 }
+
+// Two blocks at once: byte i of a vector belongs to grid index i, so that its dwords are groups.
+struct iq2Digits { __m512i t[8]; };
+INLINE struct iq2Digits iq2_digits8(const struct iq2Tables *tab) {
+	struct iq2Digits r;
+	EACH(i, 8) r.t[i] = i_load(tab->digits + 64 * i);
+	return r;
+}
+struct iq2Codes {
+	__m512i digits[2]; // 0 ... 3 of each index and 4 ... 7, two bits each
+	__m512i signs[2];  // of the same, where iq2_values wants them
+	__m512i scales;    // of each group
+};
+INLINE struct iq2Codes iq2_codes(const u8 *p, struct iq2Digits r) {
+	const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+	const __m512i odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+	__m512i z0 = i_load(p + 2), z1 = i_load(p + 68);
+	__m512i index = _mm512_permutex2var_epi32(z0, even, z1), rest = _mm512_permutex2var_epi32(z0, odd, z1);
+	__mmask64 high = _mm512_movepi8_mask(index);
+	struct iq2Codes c;
+	EACH(h, 2) c.digits[h] = _mm512_mask_mov_epi8(_mm512_permutex2var_epi8(r.t[4 * h], index, r.t[4 * h + 1]), high,
+		_mm512_permutex2var_epi8(r.t[4 * h + 2], index, r.t[4 * h + 3]));
+	__m512i s = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), rest);
+	// Rows of a matrix from bit 0 up: signs 1, 2, 3, 0 (5, 6, 7, 4) at bits 1 ... 4; sign 7 is the parity of the others.
+	c.signs[0] = _mm512_gf2p8affine_epi64_epi8(s, _mm512_set1_epi64(0x0002040801000000), 0);
+	c.signs[1] = _mm512_gf2p8affine_epi64_epi8(s, _mm512_set1_epi64(0x0020407f10000000), 0);
+	c.scales = _mm512_or_si512(_mm512_srli_epi32(rest, 27), i_set(1));
+	return c;
+}
+#define V1(c, digit, sign) 128 + ((c) >> (sign) & 1 ? -1 : 1) * ((c) >> (digit) & 2 ? 43 : (c) >> (digit) & 1 ? 25 : 8)
+#define VV4(c, d, s) V1(c, d, s), V1(c + 1, d, s), V1(c + 2, d, s), V1(c + 3, d, s)
+#define VV16(c, d, s) VV4(c, d, s), VV4(c + 4, d, s), VV4(c + 8, d, s), VV4(c + 12, d, s)
+#define VV64(d, s) { VV16(0, d, s), VV16(16, d, s), VV16(32, d, s), VV16(48, d, s) }
+static const u8 iq2_value[4][64] __attribute__((aligned(64))) = { VV64(0, 4), VV64(2, 1), VV64(4, 2), VV64(4, 3) };
+// Value k of every index, biased by 128. Six bits choose it: of these its digit lies at bit 0, 2 or 4, its sign elsewhere.
+INLINE __m512i iq2_values(struct iq2Codes c, const int k) {
+	const int sign = k % 4 ? k % 4 : 4;
+	__m512i d = k % 4 == 3 ? _mm512_srli_epi16(c.digits[k / 4], 2) : c.digits[k / 4];
+	__m512i code = _mm512_ternarylogic_epi32(_mm512_set1_epi8(1 << sign), c.signs[k / 4], d, 0xca);
+	return _mm512_permutexvar_epi8(code, _mm512_load_si512(iq2_value[k % 4]));
+}
+#define T(k) k, k + 8, k + 16, k + 24, k + 32, k + 40, k + 48, k + 56
+static const u8 iq2_turn[64] __attribute__((aligned(64))) = { T(0), T(1), T(2), T(3), T(4), T(5), T(6), T(7) };
 #endif
