@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ func simulated(t *testing.T, env ...string) string {
 	report := filepath.Join(t.TempDir(), "report")
 	t.Setenv("DS4_CUDA_LIBRARY", path)
 	t.Setenv("DS4_CUDASIM_REPORT", report)
+	t.Setenv("DS4_LOCK_FILE", filepath.Join(t.TempDir(), "lock")) // other tests may use a card as well
 	for _, e := range env {
 		k, v, _ := strings.Cut(e, "=")
 		t.Setenv(k, v)
@@ -105,7 +107,8 @@ func TestCUDAFaults(t *testing.T) {
 	}
 }
 
-// TestCUDAInterrupted: the first interrupt stops an answer, and the card is left clean.
+// TestCUDAInterrupted: the first interrupt stops an answer, and the card is left clean. Until then no other program has it,
+// unless it is told to.
 func TestCUDAInterrupted(t *testing.T) {
 	report := simulated(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "--demo", "--cuda", "-p", "the river", "-n", "3000")
@@ -122,12 +125,29 @@ func TestCUDAInterrupted(t *testing.T) {
 	if _, err := r.ReadByte(); err != nil { // the answer has begun
 		t.Fatalf("%v: %s", err, errOut.String())
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
+	signal := func(s syscall.Signal) {
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
 	}
+	signal(syscall.SIGSTOP) // it would take all processors
+	for _, flags := range [][]string{{"--cuda"}, nil} {
+		want := fmt.Sprintf("the GPU is in use by process %d, ", cmd.Process.Pid)
+		if r := ds4(t, t.TempDir(), "", append(greedy, flags...)...); r.code != 1 || !strings.Contains(r.errOut, want) {
+			t.Errorf("%q beside it: want code 1 and %q, got %d and\n%s", flags, want, r.code, r.errOut)
+		}
+	}
+	if r := ds4(t, t.TempDir(), "", append(greedy, "--cpu")...); r.code != 0 {
+		t.Errorf("--cpu beside it: want code 0, got %d and\n%s", r.code, r.errOut)
+	}
+	signal(syscall.SIGCONT)
+	signal(syscall.SIGINT)
 	for err == nil {
 		_, err = r.ReadByte()
 	}
 	_ = cmd.Wait() // whatever code an interrupted answer has
 	clean(t, report, true)
+	if r := ds4(t, t.TempDir(), "", append(greedy, "--cuda")...); r.code != 0 {
+		t.Errorf("after it: want code 0, got %d and\n%s", r.code, r.errOut)
+	}
 }

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
+	"github.com/ds4-go/ds4/cmd/internal/gpulock"
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
@@ -33,6 +35,26 @@ var devices = append(gpus, device{"cpu", cpuRows, openCPU, nil})
 var allNames = []string{"cuda", "metal", "cpu"}
 
 var deviceNames = map[string]string{"cuda": "an NVIDIA GPU", "metal": "an Apple GPU", "cpu": "the CPU"}
+
+// openAlone opens the device and, if it is a GPU, takes the lock of GPUs: one program at a time uses them. Where another has it,
+// that is the error, whatever else is wrong: its memory is what the device lacks.
+func (d device) openAlone(s model.Shape, l model.Limits, c Config, weights int64) (backend.Backend, *gpulock.Lock, error) {
+	b, err := d.open(s, l, c, weights)
+	if d.name == "cpu" || errors.Is(err, backend.ErrUnsupported) {
+		return b, nil, err
+	}
+	lock, held := gpulock.Take(gpulock.Path())
+	switch {
+	case held == nil && err == nil:
+		return b, lock, nil
+	case held == nil:
+		_ = lock.Close() // the first error is the one to tell
+		return nil, nil, err
+	case err == nil:
+		_ = b.Close()
+	}
+	return nil, nil, held
+}
 
 func openCPU(s model.Shape, l model.Limits, c Config, _ int64) (backend.Backend, error) {
 	return cpu.New(s, l, cpu.Options{Threads: c.Threads, Variant: os.Getenv("DS4_CPU")})

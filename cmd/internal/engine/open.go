@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/ds4-go/ds4/cmd/internal/gpulock"
 	"github.com/ds4-go/ds4/modules/gguf"
 	"github.com/ds4-go/ds4/modules/model"
 	"github.com/ds4-go/ds4/modules/model/backend"
@@ -41,11 +42,21 @@ type Model struct {
 	file *gguf.File
 	head *gguf.File // of the draft head; nil: none
 	dev  backend.Backend
+	lock *gpulock.Lock // nil: no GPU is used
 }
 
 // Close frees the device and closes the file.
 func (m *Model) Close() error {
-	return errors.Join(m.dev.Close(), m.closeHead(), m.file.Close())
+	return errors.Join(m.closeDevice(), m.closeHead(), m.file.Close())
+}
+
+// closeDevice gives the device back, and then leaves the GPU to others.
+func (m *Model) closeDevice() error {
+	err := m.dev.Close()
+	if m.lock != nil {
+		err = errors.Join(err, m.lock.Close())
+	}
+	return err
 }
 
 // File is the open model file.
@@ -100,13 +111,13 @@ func (m *Model) open(ctx context.Context, c Config, h Hooks, list []device) (err
 	if h.Wrap != nil {
 		b, err := h.Wrap(m.dev, m.Shape, lim)
 		if err != nil {
-			_ = m.dev.Close()
+			_ = m.closeDevice()
 			return err
 		}
 		m.dev = b
 	}
 	if err := m.load(ctx, c, h, lim, steer); err != nil {
-		_ = m.dev.Close()
+		_ = m.closeDevice()
 		return about(m.Path, err)
 	}
 	return nil
@@ -122,8 +133,12 @@ func (m *Model) device(c Config, h Hooks, list []device) (model.Limits, error) {
 	}
 	for i, d := range list {
 		lim := c.Limits(d.rows)
-		b, err := d.open(m.Shape, lim, c, weights)
+		b, lock, err := d.openAlone(m.Shape, lim, c, weights)
+		if errors.Is(err, gpulock.ErrHeld) {
+			return lim, err // the user asked for no other device, or would wonder why it is slow
+		}
 		if err == nil {
+			m.lock = lock
 			m.dev, m.Backend = b, d.name
 			return lim, nil
 		}

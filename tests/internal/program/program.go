@@ -71,7 +71,8 @@ func command(ctx context.Context, t *testing.T, env []string, args ...string) *e
 			c.Env = append(c.Env, v)
 		}
 	}
-	c.Env = append(c.Env, "HOME="+home, "USERPROFILE="+home, "LocalAppData="+home, "XDG_CACHE_HOME="+home, "NO_COLOR=1", "DS4_API_KEY="+Key)
+	c.Env = append(c.Env, "HOME="+home, "USERPROFILE="+home, "LocalAppData="+home, "XDG_CACHE_HOME="+home, "NO_COLOR=1", "DS4_API_KEY="+Key,
+		"DS4_LOCK_FILE="+filepath.Join(home, "lock")) // other packages' tests may use a GPU as well
 	c.Env = append(c.Env, env...)
 	return c
 }
