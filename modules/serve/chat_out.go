@@ -48,7 +48,7 @@ type chatFunction struct {
 	Arguments string `json:"arguments"`
 }
 
-// usage counts tokens, with DeepSeek's names for what was cached beside OpenAI's.
+// usage counts tokens, with DeepSeek's names for what was cached beside OpenAI's. Those of calls are ours.
 type usage struct {
 	Prompt     int            `json:"prompt_tokens"`
 	Completion int            `json:"completion_tokens"`
@@ -61,10 +61,10 @@ type usage struct {
 }
 
 func usageOf(j *job) *usage {
-	n, reasoning := j.generated()
+	n, reasoning, calls := j.generated()
 	p, cached := j.promptTokens(), j.cached()
 	return &usage{p, n, p + n, map[string]int{"cached_tokens": cached, "cache_write_tokens": p - cached},
-		map[string]int{"reasoning_tokens": reasoning}, cached, p - cached, j.firstToken()}
+		map[string]int{"reasoning_tokens": reasoning, "tool_tokens": calls}, cached, p - cached, j.firstToken()}
 }
 
 func (s *Server) fingerprint() string { return "ds4-" + s.c.Checkpoint.Name }

@@ -25,9 +25,8 @@ type guide struct {
 	calling   bool // a call was begun
 	stopped   bool // after the first of parallel calls
 
-	stops   bool    // there are stop strings
-	written []int32 // where there are
-
+	thinks  bool // it begins with reasoning
+	written []int32
 	// force holds the token sequences one of which must follow the reasoning; the first forced tokens of them have come.
 	force  [][]int32
 	forced int
@@ -50,7 +49,7 @@ type guideOptions struct {
 
 func newGuide(t *tokenizer.Tokenizer, o guideOptions) *guide {
 	g := &guide{t: t, decoder: t.NewDecoder(), parser: chat.NewParser(o.Parser), budget: o.ThinkBudget,
-		oneCall: o.OneCall, stops: len(o.Parser.Stops) > 0, loops: loops{times: o.LoopGuard}, force: slices.Clone(o.Force)}
+		oneCall: o.OneCall, thinks: o.Parser.Thinking, loops: loops{times: o.LoopGuard}, force: slices.Clone(o.Force)}
 	if o.Grammar != nil {
 		g.format = &formatted{Matcher: o.Grammar.Matcher(o.Vocab)}
 		if len(o.Parser.Tools) > 0 {
@@ -139,9 +138,7 @@ func (g *guide) Accept(id int32) sched.Step {
 		g.follow(id)
 	}
 	g.events = g.events[:0]
-	if g.stops {
-		g.written = append(g.written, id)
-	}
+	g.written = append(g.written, id)
 	g.calls.take(id, g.t.Text(id))
 	text := g.decoder.Add(id)
 	done := g.take(g.parser.Write(text))
@@ -205,11 +202,29 @@ func (g *guide) Finish(end chat.End) ([]chat.Event, sched.Outcome) {
 	} else if g.stopped && res.Incomplete == nil && len(res.Message.ToolCalls) == 0 {
 		res.Finish = chat.FinishStop
 	}
-	out := sched.Outcome{Result: res, ReasoningTokens: g.reasoning}
+	out := sched.Outcome{Result: res, ReasoningTokens: g.reasoning, CallTokens: g.callTokens(&res)}
 	if res.Stop != "" {
 		out.Kept, out.Rest = g.cut(res.StopOffset)
 	}
 	return g.events, out
+}
+
+// callTokens counts the tokens of calls and their markup: what is left when reasoning and text are taken off.
+func (g *guide) callTokens(r *chat.Result) (n int) {
+	if len(r.Message.ToolCalls) == 0 && r.Incomplete == nil {
+		return 0
+	}
+	bytes := -len(r.Message.Reasoning) - len(r.Message.Content)
+	if g.thinks && !r.Unclosed {
+		bytes -= len(tokenizer.EndThink)
+	}
+	for _, id := range g.written {
+		bytes += len(g.t.Text(id))
+	}
+	for ; bytes > 0 && n < len(g.written); n++ {
+		bytes -= len(g.t.Text(g.written[len(g.written)-1-n]))
+	}
+	return n
 }
 
 // cut is what is left of the completion before a byte of it: whole tokens, and tokens of the rest.

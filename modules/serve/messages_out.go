@@ -25,13 +25,14 @@ type anthropicUsage struct {
 	Creation int `json:"cache_creation_input_tokens"`
 	Read     int `json:"cache_read_input_tokens"`
 	Output   int `json:"output_tokens"`
+	Tools    int `json:"tool_tokens,omitempty"` // of output: calls
 
 	First *int64 `json:"first_token_ms,omitempty"` // in streams, at the end
 }
 
 func anthropicUsageOf(j *job) anthropicUsage {
-	n, _ := j.generated()
-	return anthropicUsage{Input: j.promptTokens() - j.cached(), Read: j.cached(), Output: n, First: j.firstToken()}
+	n, _, calls := j.generated()
+	return anthropicUsage{Input: j.promptTokens() - j.cached(), Read: j.cached(), Output: n, Tools: calls, First: j.firstToken()}
 }
 
 func stopReasonOf(e *sched.End) (reason string, sequence *string) {

@@ -148,9 +148,9 @@ func (r *response) close(j *job) {
 	if e.Outcome.Finish == chat.FinishLength {
 		r.Status, r.Incomplete = "incomplete", &map[string]string{"reason": "max_output_tokens"}
 	}
-	n, reasoning := j.generated()
+	n, reasoning, calls := j.generated()
 	p := j.promptTokens()
-	r.Usage = &responseUsage{p, map[string]int{"cached_tokens": j.cached()}, n, map[string]int{"reasoning_tokens": reasoning}, p + n, j.firstToken()}
+	r.Usage = &responseUsage{p, map[string]int{"cached_tokens": j.cached()}, n, map[string]int{"reasoning_tokens": reasoning, "tool_tokens": calls}, p + n, j.firstToken()}
 }
 
 // itemStatus is the status of an item, the last one or not.

@@ -176,7 +176,7 @@ func (j *job) ended(i int, e *sched.End) {
 		text, _ := s.c.Tokenizer.Decode(nil, e.Tokens)
 		m := &e.Outcome.Message
 		j.c.trace("completion", map[string]any{"choice": i, "text": string(text), "finish": e.Outcome.Finish, "stop": e.Outcome.Stop,
-			"tokens": len(e.Tokens), "reasoning_tokens": e.Outcome.ReasoningTokens, "reasoning": m.Reasoning, "content": m.Content,
+			"tokens": len(e.Tokens), "reasoning_tokens": e.Outcome.ReasoningTokens, "tool_tokens": e.Outcome.CallTokens, "reasoning": m.Reasoning, "content": m.Content,
 			"calls": m.ToolCalls, "malformed": e.Outcome.Malformed, "unclosed": e.Outcome.Unclosed, "guesses": e.Guesses.String(), "guess_depths": e.Guesses.Depths})
 	}
 	if j.msgs == nil || !e.Ended || j.start == nil {
@@ -251,15 +251,16 @@ func (j *job) promptTokens() int {
 	return len(j.start.Prompt)
 }
 
-// generated are the tokens of all choices, and those of them that were reasoning.
-func (j *job) generated() (tokens, reasoning int) {
+// generated are the tokens of all choices, and those of them that were reasoning, and calls.
+func (j *job) generated() (tokens, reasoning, calls int) {
 	for _, e := range j.ends {
 		if e != nil {
 			tokens += len(e.Tokens)
 			reasoning += e.Outcome.ReasoningTokens
+			calls += e.Outcome.CallTokens
 		}
 	}
-	return tokens, reasoning
+	return tokens, reasoning, calls
 }
 
 func (c *call) checkModel(name string) error {

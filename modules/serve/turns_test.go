@@ -233,3 +233,28 @@ func TestAfterStop(t *testing.T) {
 		})
 	}
 }
+
+// TestToolTokens: usage says how many tokens a call took, whole or cut off. What no call followed is text.
+func TestToolTokens(t *testing.T) {
+	b := newBench(t, pieces("Need it.", "</think>", "Let me ", "check.", parisCall), nil)
+	count := func(s ...string) int { return len(servetest.Pieces(servetest.Tokenizer(), s)) }
+	call, before := count(parisCall), count("Need it.", "</think>", "Let me ", "check.")
+	flat := strings.NewReplacer(`"function":{`, "", `}}}},`, `}}},`, `{}}}}]`, `{}}}]`).Replace(tools)
+	const messages = `"messages":[{"role":"user","content":"x"}],`
+	for _, c := range []struct{ path, body, usage string }{
+		{"/v1/chat/completions", messages + tools, "usage.completion_tokens_details"},
+		{"/v1/responses", `"input":"x",` + flat, "usage.output_tokens_details"},
+		{"/v1/messages", messages + strings.ReplaceAll(strings.ReplaceAll(flat, `"type":"function",`, ""), "parameters", "input_schema"), "usage"},
+	} {
+		for limit, want := range map[int]int{500: call, before + 40: 40, before + 9: 0} {
+			v := b.post(c.path, fmt.Sprintf(`{%s,"max_tokens":%d}`, c.body, limit))
+			got := at(v, c.usage+".tool_tokens")
+			if got == nil {
+				got = "0"
+			}
+			if got != strconv.Itoa(want) {
+				t.Errorf("%s, %d tokens: want %d tool tokens, got %v in %v", c.path, limit, want, got, at(v, "usage"))
+			}
+		}
+	}
+}

@@ -98,6 +98,7 @@ type Step struct {
 type Outcome struct {
 	chat.Result
 	ReasoningTokens int
+	CallTokens      int // of calls, their markup included
 
 	// Of a turn that a stop string ended: how many of its tokens lie before the string, and tokens of the text between them
 	// and it.
