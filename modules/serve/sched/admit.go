@@ -208,10 +208,20 @@ func (s *Scheduler) from(r *Run, c *choice, e *entry, source, why string) (err e
 	return nil
 }
 
-// plan chooses where snapshots are made on the way through the prompt: at its end, where what is stable at its beginning
-// ends, before its last message, and now and then in a long stretch.
+// spread is how far apart snapshots stand in a long stretch of so many tokens: at the end of every page, where they are
+// smallest, or of two or four where so many would crowd out those of other conversations.
+func spread(tokens int) int {
+	const many = 64
+	at := backend.PageTokens
+	for at < 4*backend.PageTokens && tokens/at > many {
+		at *= 2
+	}
+	return at
+}
+
+// plan chooses where snapshots are made on the way through the prompt: where what is stable at its beginning ends, at the ends
+// of its last messages, and in long stretches.
 func (r *Run) plan() {
-	const spread = 4 * backend.PageTokens
 	c := r.choices[0]
 	from, n := c.seq.Len(), len(r.prompt)
 	shift := n - len(r.req.Prompt.Tokens) // where a checkpoint stands for the beginning, cuts have moved
@@ -224,19 +234,20 @@ func (r *Run) plan() {
 			c.marks = append(c.marks, at)
 		}
 	}
-	cuts := r.req.Prompt.Cuts
-	anchor := r.req.Prompt.Anchor
-	for i, cut := range cuts {
-		at := cut + shift
-		for m := (from/spread + 1) * spread; m < at && m > 0; m += spread {
-			if k := len(c.marks); k == 0 || m > c.marks[k-1] {
-				add(m)
-			}
-		}
-		if cut == anchor || i >= len(cuts)-3 {
-			add(at)
+	apart := spread(n - from)
+	page := (from/apart + 1) * apart
+	upTo := func(at int) {
+		for ; page < at; page += apart {
+			add(page)
 		}
 	}
+	cuts := r.req.Prompt.Cuts
+	for i, cut := range cuts {
+		if upTo(cut + shift); cut == r.req.Prompt.Anchor || i >= len(cuts)-3 {
+			add(cut + shift)
+		}
+	}
+	upTo(n)
 }
 
 // nextMark is the next length at which the prefill has to stop for a snapshot or a checkpoint; 0: none.

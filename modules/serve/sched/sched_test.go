@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ds4-go/ds4/modules/model"
+	"github.com/ds4-go/ds4/modules/model/backend"
 	"github.com/ds4-go/ds4/modules/model/chat"
 	"github.com/ds4-go/ds4/modules/model/sample"
 	"github.com/ds4-go/ds4/modules/model/tokenizer"
@@ -191,6 +192,23 @@ func TestTurnEnd(t *testing.T) {
 	cut := request("question", 3) // too short to end
 	cut.TurnEnd = req.TurnEnd
 	run(t, s, cut)
+}
+
+// TestLongStretch: where a long message changes, what comes before is known up to the end of a page, with and without cuts.
+func TestLongStretch(t *testing.T) {
+	long := strings.Repeat("x", 7000)
+	for _, cuts := range [][]int{nil, {100, 6990}} {
+		e := servetest.NewEngine(tok, servetest.Limits())
+		e.Script = func(string) []string { return []string{" abc"} }
+		s := newScheduler(t, e, sched.Config{})
+		for _, c := range []struct{ change, known int }{{7000, 0}, {6500, 3 * backend.PageTokens}, {5000, 2 * backend.PageTokens}, {60, 0}} {
+			req := request(long[:c.change]+"yz"+long[c.change:], 9)
+			req.Prompt.Cuts = cuts
+			if _, st := run(t, s, req); st.Cached != c.known {
+				t.Errorf("cuts %v, a change at %d: want %d tokens known, got %d (%s)", cuts, c.change, c.known, st.Cached, st.Why)
+			}
+		}
+	}
 }
 
 func TestChoices(t *testing.T) {
