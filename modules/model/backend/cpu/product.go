@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"github.com/ds4-go/ds4/modules/gguf"
 )
 
@@ -55,7 +57,12 @@ func (m *worker) aim(p *product, w *weight, row int) {
 		need += 64 * blocks
 	}
 	m.vec.w, m.vec.stride, m.vec.blocks = &w.data[row*w.rowBytes], w.rowBytes, blocks
-	m.vec.tmp, m.vec.iq2 = &grow(&m.tmp, need)[0], iq2
+	m.vec.tmp, m.vec.iq2 = aligned(grow(&m.tmp, need+63)), iq2
+}
+
+// aligned is the first place of p that a cache line starts at.
+func aligned(p []byte) *byte {
+	return &p[-uintptr(unsafe.Pointer(&p[0]))&63]
 }
 
 // activations points the vector kernel at row i of x.

@@ -5,6 +5,13 @@
 #ifndef AHEAD
 #define AHEAD 4096
 #endif
+INLINE void prefetch(const u8 *w) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+	_mm_prefetch((const char *)w, _MM_HINT_T0);
+#else
+	__builtin_prefetch(w, 0, 3);
+#endif
+}
 // What the next rows need is fetched while these are multiplied: rows lie one after another, so memory is read in order.
 INLINE void fetch(const u8 *w, i64 bytes) {
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -151,12 +158,20 @@ INLINE void iq2_columns(const struct vecArgs *a) {
 INLINE int in_order(const struct vecArgs *a, i64 bytes) {
 	return a->stride == bytes * a->blocks && (a->blocks % 16 == 0 || 16 % a->blocks == 0);
 }
-// The scales of a row's activations, in t; those of a short row again and again, 16 in all.
-INLINE void in_order_scales(const struct vecArgs *a, f32 *t) {
-	LOOP (i64 i = 0, b = 0; i < a->blocks || i < 16; i++) {
+// In tmp are one unit's sums (1 KiB), the row's activations, their scales, and the products. in_order_scales fills the scales, those of
+// a short row again and again, and returns the place of the products.
+INLINE f32 *in_order_scales(const struct vecArgs *a) {
+	f32 *t = (f32 *)(a->tmp + 1024 + 256 * a->blocks);
+	i64 b = 0;
+	LOOP (i64 i = 0; i < a->blocks || i < 16; i++) {
 		t[i] = a->xd[b];
 		if (++b == a->blocks) b = 0;
 	}
+	return t + 16 + a->blocks;
+}
+// The scales of the 16 blocks before block at.
+INLINE vf in_order_scale(const struct vecArgs *a, i64 at) {
+	return f_load((const f32 *)(a->tmp + 1024 + 256 * a->blocks) + (at < 16 ? 0 : at - 16));
 }
 // The products of 16 rows' blocks (row, block), turned on their side, to the rows' sums.
 INLINE vf in_order_sums(const f32 *from, i64 blocks, u8 *t) {
@@ -204,22 +219,18 @@ INLINE __m512i iq2_pair(const u8 *p, const u8 *y, const i32 *xn, struct iq2Digit
 }
 
 INLINE void iq2_rows(const struct vecArgs *a) {
-	// tmp: products of a row's pairs or turned ones (1 KiB), activations' scales, products, activations
-	f32 *out = (f32 *)(a->tmp + 1024);
-	in_order_scales(a, out);
-	out += a->blocks + 16;
-	u8 *y = (u8 *)(out + 16 * a->blocks + 16);
-	LOOP (i64 i = 0; i < a->blocks / 2; i++) iq2_activations(a->x + 512 * i, y + 512 * i);
+	f32 *out = in_order_scales(a);
+	LOOP (i64 i = 0; i < a->blocks / 2; i++) iq2_activations(a->x + 512 * i, a->tmp + 1024 + 512 * i);
 	const u8 *p = a->w;
 	i64 at = 0;
 	LOOP (i64 n = a->blocks; n > 0; n--) {
 		OPAQUE(a); // its fields are read where they are used: they would not fit the registers
-		f32 *d = (f32 *)(a->tmp + 1024) + (at < a->blocks ? at : 0);
 		u8 *t = a->tmp;
 		const struct iq2Digits r = iq2_digits8(a->iq2);
 		LOOP (int i = 0; i < 8; i++) {
 			if (at == a->blocks) at = 0;
-			i_store(t, iq2_pair(p, y + 256 * at, a->xn + 8 * at, r));
+			EACH(k, 2) prefetch(p + AHEAD + 64 * k);
+			i_store(t, iq2_pair(p, a->tmp + 1024 + 256 * at, a->xn + 8 * at, r));
 			p += 132;
 			t += 64;
 			at += 2;
@@ -227,7 +238,7 @@ INLINE void iq2_rows(const struct vecArgs *a) {
 		__m512i v[8];
 		EACH(i, 8) v[i] = i_load(a->tmp + 64 * i);
 		vi sum = _mm512_permutexvar_epi32(_mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0), reduce8(v));
-		f_store(out, f_mul(f_mul(halves16(p - 1056, 66), f_load(d)), f_int(sum)));
+		f_store(out, f_mul(f_mul(halves16(p - 1056, 66), in_order_scale(a, at)), f_int(sum)));
 		out += 16;
 	}
 	f_store(a->out, f_mul(f_set(0.125f), in_order_sums(out - 16 * a->blocks, a->blocks, a->tmp)));
@@ -249,81 +260,101 @@ INLINE void reduce_pairs(const u8 *t, vi *sum, vi *low) {
 	*low = _mm512_shuffle_i64x2(u, h, 0xee);
 }
 
-KERNEL vecQ2_K(const struct vecArgs *a) {
-	const i64 stride = a->stride;
-	const u8 *p = a->w, *ahead = p + 16 * stride;
-	vf acc = f_zero();
-	LOOP (i64 b = 0; b < a->blocks; b++) {
-		fetch(ahead, 1344);
-		ahead += 1344;
-		const i8 *x = a->x + 256 * b;
-		__m512i y[4];
-		EACH(k, 4) y[k] = join(_mm256_loadu_si256((const void *)(x + 32 * k)), _mm256_loadu_si256((const void *)(x + 128 + 32 * k)));
-		__m256i xs = _mm256_loadu_si256((const void *)(a->xs + 16 * b));
-		const u8 *row = p;
-		u8 *t = a->tmp;
-		LOOP (int i = 0; i < 16; i++) {
-			__m128i s = _mm_loadu_si128((const void *)row), mask = _mm_set1_epi8(15);
-			__m512i sc = _mm512_castsi128_si512(_mm_and_si128(s, mask)), bits = _mm512_loadu_si512(row + 16), sum = _mm512_setzero_si512();
-			__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), mask)), xs);
-			EACH(k, 4) {
-				__m512i c = _mm512_and_si512(_mm512_srli_epi16(bits, 2 * k), _mm512_set1_epi8(3));
-				__m512i at = _mm512_set_epi32(9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k,
-					1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 2 * k, 2 * k, 2 * k, 2 * k);
-				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
-			}
-			_mm512_storeu_si512(t + 64 * i, join(fold(sum), low));
-			row += stride;
-			OPAQUE(row);
-		}
-		vi sum, low;
-		reduce_pairs(t, &sum, &low);
-		vf yd = f_set(a->xd[b]);
-		acc = f_add(acc, f_sub(f_mul(f_mul(yd, halves16(p + 80, stride)), f_int(sum)), f_mul(f_mul(yd, halves16(p + 82, stride)), f_int(low))));
-		p += 84;
-	}
-	f_store(a->out, acc);
+// One block: its sums in the low half, eight dwords, and the sums of its minimums in the high half.
+INLINE void q2_activations(const i8 *x, __m512i y[4]) {
+	EACH(k, 4) y[k] = join(_mm256_loadu_si256((const void *)(x + 32 * k)), _mm256_loadu_si256((const void *)(x + 128 + 32 * k)));
 }
+INLINE __m512i q2_block(const u8 *row, const __m512i y[4], __m256i xs) {
+	__m128i s = _mm_loadu_si128((const void *)row), mask = _mm_set1_epi8(15);
+	__m512i sc = _mm512_castsi128_si512(_mm_and_si128(s, mask)), bits = _mm512_loadu_si512(row + 16), sum = _mm512_setzero_si512();
+	__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(s, 4), mask)), xs);
+	EACH(k, 4) {
+		__m512i c = _mm512_and_si512(_mm512_srli_epi16(bits, 2 * k), _mm512_set1_epi8(3));
+		__m512i at = _mm512_set_epi32(9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 9 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k, 8 + 2 * k,
+			1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 1 + 2 * k, 2 * k, 2 * k, 2 * k, 2 * k);
+		sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
+	}
+	return join(fold(sum), low);
+}
+INLINE void q4_activations(const i8 *x, __m512i y[4]) { // groups 0 and 2, 1 and 3, 4 and 6, 5 and 7
+	EACH(k, 4) {
+		const i8 *at = x + 128 * (k / 2) + 32 * (k & 1);
+		y[k] = join(_mm256_loadu_si256((const void *)at), _mm256_loadu_si256((const void *)(at + 64)));
+	}
+}
+INLINE __m512i q4_block(const u8 *row, const __m512i y[4], __m256i xs) {
+	__m128i both = q4_both(row);
+	__m512i sc = _mm512_castsi128_si512(both), sum = _mm512_setzero_si512();
+	__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpackhi_epi8(both, both)), xs);
+	EACH(k, 4) {
+		__m512i c = _mm512_loadu_si512(row + 16 + 64 * (k / 2));
+		c = _mm512_and_si512(k & 1 ? _mm512_srli_epi16(c, 4) : c, _mm512_set1_epi8(15));
+		const int g = 4 * (k / 2) + (k & 1);
+		__m512i at = _mm512_set_epi32(g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g, g, g, g, g, g, g, g);
+		sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
+	}
+	return join(fold(sum), low);
+}
+INLINE vf k_products(vi sum, vi low, vf d, vf dm, vf yd) { return f_sub(f_mul(f_mul(yd, d), f_int(sum)), f_mul(f_mul(yd, dm), f_int(low))); }
 
-KERNEL vecQ4_K(const struct vecArgs *a) {
-	const i64 stride = a->stride;
-	const u8 *p = a->w, *ahead = p + 16 * stride;
-	vf acc = f_zero();
-	LOOP (i64 b = 0; b < a->blocks; b++) {
-		fetch(ahead, 2304);
-		ahead += 2304;
-		const i8 *x = a->x + 256 * b;
-		__m512i y[4]; // groups 0 and 2, 1 and 3, 4 and 6, 5 and 7
-		EACH(k, 4) {
-			const i8 *at = x + 128 * (k / 2) + 32 * (k & 1);
-			y[k] = join(_mm256_loadu_si256((const void *)at), _mm256_loadu_si256((const void *)(at + 64)));
-		}
-		__m256i xs = _mm256_loadu_si256((const void *)(a->xs + 16 * b));
-		const u8 *row = p;
-		u8 *t = a->tmp;
-		LOOP (int i = 0; i < 16; i++) {
-			__m512i sc = _mm512_castsi128_si512(_mm_cvtsi64_si128(q4_scales(row))), sum = _mm512_setzero_si512();
-			__m128i mn = _mm_cvtsi64_si128(q4_mins(row));
-			__m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(mn, mn)), xs);
-			EACH(k, 4) {
-				__m512i c = _mm512_loadu_si512(row + 16 + 64 * (k / 2));
-				c = _mm512_and_si512(k & 1 ? _mm512_srli_epi16(c, 4) : c, _mm512_set1_epi8(15));
-				const int g = 4 * (k / 2) + (k & 1);
-				__m512i at = _mm512_set_epi32(g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g + 2, g, g, g, g, g, g, g, g);
-				sum = _mm512_dpwssd_epi32(sum, _mm512_dpbusd_epi32(_mm512_setzero_si512(), c, y[k]), _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, sc));
-			}
-			_mm512_storeu_si512(t + 64 * i, join(fold(sum), low));
-			row += stride;
-			OPAQUE(row);
-		}
-		vi sum, low;
-		reduce_pairs(t, &sum, &low);
-		vf yd = f_set(a->xd[b]);
-		acc = f_add(acc, f_sub(f_mul(f_mul(yd, halves16(p, stride)), f_int(sum)), f_mul(f_mul(yd, halves16(p + 2, stride)), f_int(low))));
-		p += 144;
+// Both formats, by memory's order or block by block over all rows; d and dm are where their scales lie.
+#define KVEC16(name, bytes, block, activations, at_d, at_dm) \
+	INLINE void name##_rows(const struct vecArgs *a) { \
+		f32 *out = in_order_scales(a); \
+		LOOP (i64 i = 0; i < a->blocks; i++) { \
+			__m512i y[4]; \
+			activations(a->x + 256 * i, y); \
+			EACH(k, 4) i_store(a->tmp + 1024 + 256 * i + 64 * k, y[k]); \
+		} \
+		const u8 *p = a->w; \
+		i64 at = 0; \
+		LOOP (i64 n = a->blocks; n > 0; n--) { \
+			OPAQUE(a); \
+			LOOP (i64 t = 0; t < 1024; t += 64) { \
+				if (at == a->blocks) at = 0; \
+				EACH(k, bytes / 64) prefetch(p + AHEAD + 64 * k); \
+				__m512i y[4]; \
+				EACH(k, 4) y[k] = i_load(a->tmp + 1024 + 256 * at + 64 * k); \
+				i_store(a->tmp + t, block(p, y, _mm256_loadu_si256((const void *)(a->xs + 16 * at)))); \
+				p += bytes; \
+				at++; \
+			} \
+			vi sum, low; \
+			reduce_pairs(a->tmp, &sum, &low); \
+			const u8 *first = p - 16 * bytes; \
+			f_store(out, k_products(sum, low, halves16(first + at_d, bytes), halves16(first + at_dm, bytes), in_order_scale(a, at))); \
+			out += 16; \
+		} \
+		f_store(a->out, in_order_sums(out - 16 * a->blocks, a->blocks, a->tmp)); \
+	} \
+	INLINE void name##_columns(const struct vecArgs *a) { \
+		const u8 *p = a->w; \
+		vf acc = f_zero(); \
+		LOOP (i64 b = 0; b < a->blocks; b++) { \
+			__m512i y[4]; \
+			activations(a->x + 256 * b, y); \
+			__m256i xs = _mm256_loadu_si256((const void *)(a->xs + 16 * b)); \
+			const u8 *row = p; \
+			u8 *t = a->tmp; \
+			LOOP (int i = 0; i < 16; i++) { \
+				i_store(t + 64 * i, block(row, y, xs)); \
+				row += a->stride; \
+				OPAQUE(row); \
+			} \
+			vi sum, low; \
+			reduce_pairs(t, &sum, &low); \
+			acc = f_add(acc, k_products(sum, low, halves16(p + at_d, a->stride), halves16(p + at_dm, a->stride), f_set(a->xd[b]))); \
+			p += bytes; \
+		} \
+		f_store(a->out, acc); \
+	} \
+	KERNEL name(const struct vecArgs *a) { \
+		if (in_order(a, bytes)) name##_rows(a); \
+		else name##_columns(a); \
 	}
-	f_store(a->out, acc);
-}
+
+KVEC16(vecQ2_K, 84, q2_block, q2_activations, 80, 82)
+KVEC16(vecQ4_K, 144, q4_block, q4_activations, 0, 2)
 
 #else // 8 or 4 lanes: every row's block goes to bytes, and is multiplied from there
 
@@ -543,7 +574,7 @@ INLINE void q8_rows(const struct vecArgs *a) {
 			const u8 *row = p;
 			LOOP (int k = 0; k < 2; k++) {
 				OPAQUE(a); // its fields are read where they are used: they would not fit the registers
-				EACH(i, 9) _mm_prefetch((const char *)(row + AHEAD + 64 * i), _MM_HINT_T0);
+				EACH(i, 9) prefetch(row + AHEAD + 64 * i);
 				f_store((f32 *)t, q8_products(row, a->x + 32 * b, a->xn + b, a->xd + b));
 				row += 8 * a->stride;
 				t += 512;
@@ -573,14 +604,13 @@ KERNEL vecQ8_0(const struct vecArgs *a) {
 
 #define VECF(name, bytes, loadv) \
 	KERNEL name(const struct vecArgs *a) { \
-		const u8 *w = a->w, *ahead = w + LANES * a->stride; \
+		const u8 *w = a->w; \
 		vf acc = f_zero(); \
 		LOOP (i64 i = 0; i < a->blocks; i += LANES) { \
-			fetch(ahead, LANES * LANES * bytes); \
-			ahead += LANES * LANES * bytes; \
 			vf v[LANES]; \
 			const u8 *p = w + bytes * i; \
 			EACH(k, LANES) { \
+				if (i * bytes % 64 == 0) prefetch(p + 512); \
 				v[k] = loadv; \
 				p += a->stride; \
 				OPAQUE(p); \

@@ -58,6 +58,15 @@ INLINE void mx_codes(const u8 *p, u8 *dst) { // 32
 }
 
 #if LANES == 16
+// q4_scales and, behind it, q4_mins.
+INLINE __m128i q4_both(const u8 *p) {
+	__m128i v = _mm_loadu_si128((const void *)p);
+	__m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(v, 0xf9), _mm_set_epi32(4, 0, 0, 0)); // words 1, 2, 3, 3
+	__m128i high = _mm_srli_epi32(_mm_shuffle_epi32(v, 0x99), 2);                         // words 1, 2, 1, 2
+	low = _mm_and_si128(low, _mm_set_epi32(0x0f0f0f0f, 0x0f0f0f0f, 0x3f3f3f3f, 0x3f3f3f3f));
+	high = _mm_and_si128(high, _mm_set_epi32(0x30303030, 0x30303030, 0, 0));
+	return _mm_shuffle_epi32(_mm_or_si128(low, high), 0xd8);
+}
 // The f16 at p of 16 rows.
 INLINE __m512 halves16(const u8 *p, i64 stride) {
 	__m128i a = _mm_setzero_si128(), b = a;
