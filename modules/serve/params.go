@@ -43,6 +43,7 @@ type completion struct {
 	messages []chat.Message
 	tools    []chat.Tool
 	declared []constrain.Tool // the same, with the schemas of those that are strict
+	again    bool             // a tool that is declared already may be so again
 	choice   toolChoice
 	oneCall  bool
 

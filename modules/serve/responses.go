@@ -19,6 +19,8 @@ type responseRequest struct {
 	reasons   bool // reasoning is shown, as it is
 	encrypted bool // reasoning is handed out sealed
 	custom    map[string]bool
+	search    bool              // tools are searched for, by the client
+	found     []json.RawMessage // objects with the tools that were found so
 	spaces    map[string]string // of the functions that are declared in a namespace, by their name in the prompt
 	history   []chat.Message    // without instructions: what the next request goes on from
 }
@@ -158,8 +160,11 @@ func (q *responseRequest) readResponseTools(o wire.Obj) {
 		var ok bool
 		item.String("type", &kind)
 		switch {
-		case hosted(kind):
+		case hosted(kind), kind == toolSearch && !byClient(item):
 			continue
+		case kind == toolSearch:
+			q.search = true
+			ok = q.declareAs(item, n, toolSearch)
 		case kind == "namespace":
 			ok = q.readNamespace(item)
 		case kind == "custom":
@@ -172,7 +177,7 @@ func (q *responseRequest) readResponseTools(o wire.Obj) {
 		case kind == "function":
 			ok = q.declare(item, n.Raw)
 		default:
-			item.Fail("type", "want function, custom or namespace, got %q", clip(kind, 40))
+			item.Fail("type", "want function, custom, namespace or tool_search, got %q", clip(kind, 40))
 			return
 		}
 		if len(q.tools) > maxTools {
@@ -197,19 +202,48 @@ func (q *responseRequest) readNamespace(o wire.Obj) bool {
 			item.Fail("type", "want function, got %q", clip(kind, 40))
 			return false
 		}
-		var tool map[string]json.RawMessage
-		if err := json.Unmarshal(n.Raw, &tool); err != nil {
-			item.Fail("name", "%s", err)
-			return false
-		}
 		q.spaces[space+name] = space
-		tool["name"], _ = json.Marshal(space + name) // cannot fail
-		raw, _ := json.Marshal(tool)                 // nor this
-		if !q.declare(item, raw) {
+		if !q.declareAs(item, n, space+name) {
 			return false
 		}
 	}
 	return true
+}
+
+// declareAs declares a function under another name than its own.
+func (q *responseRequest) declareAs(item wire.Obj, n *wire.Node, name string) bool {
+	var tool map[string]json.RawMessage
+	if err := json.Unmarshal(n.Raw, &tool); err != nil {
+		item.Fail("name", "%s", err)
+		return false
+	}
+	tool["name"], _ = json.Marshal(name) // cannot fail
+	raw, _ := json.Marshal(tool)         // nor this
+	return q.declare(item, raw)
+}
+
+// readFound declares tools that a search found, but for those that are declared already.
+func (q *responseRequest) readFound(o wire.Obj) {
+	q.again = true
+	q.readResponseTools(o)
+	q.again = false
+	raw := append([]byte(`{"tools":`), o.Get("tools").Compact(nil)...)
+	q.found = append(q.found, append(raw, '}'))
+}
+
+// toolSearch is the type of a tool, and the name of the function that it becomes: the client looks for tools, and the result
+// declares them.
+const toolSearch = "tool_search"
+
+// byClient says who searches: without a word of it the provider does, unless there are parameters to call the client with. There
+// is no provider, and nothing to find: all functions of a request are shown to the model.
+func byClient(item wire.Obj) bool {
+	by := "server"
+	if item.Has("parameters") {
+		by = "client"
+	}
+	item.Choice("execution", &by, "client", "server")
+	return by == "client"
 }
 
 var customSchema = map[string]any{"type": "object", "required": []string{"input"},
@@ -224,6 +258,13 @@ func (s *Server) readInput(o wire.Obj, q *responseRequest) error {
 				Message: "previous_response_id: this server does not have that response (any more); send the whole input"}
 		}
 		q.history = append(q.history, old.history...)
+		for _, tools := range old.found {
+			o, err := wire.Body(tools)
+			if err != nil {
+				return err
+			}
+			q.readFound(o)
+		}
 	}
 	n := o.Get("input")
 	switch n.Kind {
@@ -236,7 +277,7 @@ func (s *Server) readInput(o wire.Obj, q *responseRequest) error {
 			o.Fail("input", "want at most %d items, got %d", maxMessages, len(n.Items))
 			return nil
 		}
-		in := inputReader{s: s, msgs: q.history, calls: askedIn(q.history)}
+		in := inputReader{s: s, q: q, msgs: q.history, calls: askedIn(q.history)}
 		for i := range n.Items {
 			item, ok := o.Item("input", i, &n.Items[i])
 			if !ok {

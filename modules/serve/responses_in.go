@@ -2,6 +2,8 @@ package serve
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/ds4-go/ds4/modules/model/chat"
 	"github.com/ds4-go/ds4/modules/serve/wire"
@@ -11,6 +13,7 @@ import (
 // text of their turn, each as an item of its own.
 type inputReader struct {
 	s       *Server
+	q       *responseRequest
 	msgs    []chat.Message
 	calls   asked
 	pending string // reasoning that waits for its turn
@@ -27,19 +30,14 @@ func (in *inputReader) item(o wire.Obj) {
 		in.message(o)
 	case "reasoning":
 		in.reasoning(o)
-	case "function_call", "custom_tool_call":
+	case "function_call", "custom_tool_call", "local_shell_call", "web_search_call", "tool_search_call", "image_generation_call":
 		in.call(o, kind)
-	case "function_call_output", "custom_tool_call_output":
-		in.flush()
-		m := chat.Message{Role: chat.RoleTool}
-		o.String("call_id", &m.ToolCallID)
-		in.calls.result(o, "call_id", m.ToolCallID)
-		m.Content, m.Parts = readContent(o, "output", "text", "input_text", "output_text")
-		in.msgs = append(in.msgs, m)
-		in.turn = false
+	case "function_call_output", "custom_tool_call_output", "local_shell_call_output", "web_search_call_output", "tool_search_output",
+		"tool_search_call_output", "image_generation_call_output":
+		in.result(o, kind)
 	case "compaction", "context_compaction":
 	default:
-		o.Fail("type", "want message, reasoning, function_call or function_call_output, got %q", clip(kind, 40))
+		o.Fail("type", "want message, reasoning, a call or the output of one, got %q", clip(kind, 40))
 	}
 }
 
@@ -100,24 +98,78 @@ func (in *inputReader) reasoning(o wire.Obj) {
 	}
 }
 
+// builtin are the names under which the model sees calls that are items of their own kind: of tools that the client runs, and
+// of the provider's in a conversation that was begun there.
+var builtin = map[string]string{"local_shell_call": "local_shell", "web_search_call": "web_search_call", "tool_search_call": toolSearch,
+	"image_generation_call": "image_generation_call"}
+
+// present is the first of the fields that is there.
+func present(o wire.Obj, keys ...string) string {
+	for _, key := range keys {
+		if o.Has(key) {
+			return key
+		}
+	}
+	return keys[0]
+}
+
+// result reads what a call brought: a text, parts of one, or any other JSON.
+func (in *inputReader) result(o wire.Obj, kind string) {
+	in.flush()
+	m := chat.Message{Role: chat.RoleTool}
+	id, key := "call_id", "output"
+	if kind == "local_shell_call_output" {
+		id = present(o, id, "id")
+	}
+	if _, own := builtin[strings.TrimSuffix(kind, "_output")]; own || kind == "tool_search_output" {
+		key = present(o, key, "result", "tools")
+	}
+	o.String(id, &m.ToolCallID)
+	in.calls.result(o, id, m.ToolCallID)
+	n := o.Get(key)
+	if kind == "tool_search_output" && o.Has("tools") {
+		in.q.readFound(o)
+	}
+	if n.Kind == wire.Null || n.Kind == wire.String || key != "tools" && isParts(n) {
+		m.Content, m.Parts = readContent(o, key, "text", "input_text", "output_text")
+	} else {
+		m.Content = string(n.Compact(nil))
+	}
+	in.msgs = append(in.msgs, m)
+	in.turn = false
+}
+
+// isParts says whether a value is a list of parts of a content, of whatever kind, and no result that happens to be a list.
+func isParts(n *wire.Node) bool {
+	return n.Kind == wire.Array && !slices.ContainsFunc(n.Items, func(p wire.Node) bool {
+		return p.Kind != wire.String && (p.Kind != wire.Object || p.Get("type").Kind != wire.String)
+	})
+}
+
 func (in *inputReader) call(o wire.Obj, kind string) {
 	c := chat.ToolCall{Arguments: "{}"}
 	o.String("id", &c.ID)
 	o.String("call_id", &c.ID)
-	if o.String("name", &c.Name); c.Name == "" {
+	if c.Name = builtin[kind]; c.Name == "" {
+		o.String("name", &c.Name)
+	}
+	if c.Name == "" {
 		o.Fail("name", "want a name, got nothing")
 		return
 	}
-	if kind == "custom_tool_call" {
+	switch kind {
+	case "custom_tool_call":
 		text := ""
 		o.String("input", &text)
 		b, _ := json.Marshal(map[string]string{"input": text}) // cannot fail
 		c.Arguments = string(b)
-	} else {
+	case "function_call":
 		c.Arguments = argumentsOf(o.Get("arguments"))
 		space := ""
 		o.String("namespace", &space)
 		c.Name = space + c.Name
+	default:
+		c.Arguments = argumentsOf(o.Get(present(o, "action", "arguments", "input")))
 	}
 	if !in.turn || in.pending != "" {
 		in.msgs = append(in.msgs, chat.Message{Role: chat.RoleAssistant, Reasoning: in.pending})

@@ -46,7 +46,8 @@ type outputItem struct {
 	CallID    string         `json:"call_id,omitempty"`
 	Namespace string         `json:"namespace,omitempty"`
 	Name      string         `json:"name,omitempty"`
-	Arguments *string        `json:"arguments,omitempty"`
+	Execution string         `json:"execution,omitempty"`
+	Arguments any            `json:"arguments,omitempty"` // a text with the object in it, or the object
 	Input     *string        `json:"input,omitempty"`
 }
 
@@ -90,9 +91,20 @@ func (q *responseRequest) callItem(status, id, name, arguments string) *outputIt
 		input := customInput(arguments)
 		return &outputItem{ID: wire.ID("ctc_", 48), Type: "custom_tool_call", Status: status, CallID: id, Name: name, Input: &input}
 	}
+	if q.search && name == toolSearch {
+		return &outputItem{ID: wire.ID("tsc_", 48), Type: "tool_search_call", Status: status, CallID: id, Execution: "client", Arguments: object(arguments)}
+	}
 	space := q.spaces[name]
 	return &outputItem{ID: wire.ID("fc_", 48), Type: "function_call", Status: status, CallID: id, Namespace: space,
-		Name: strings.TrimPrefix(name, space), Arguments: &arguments}
+		Name: strings.TrimPrefix(name, space), Arguments: arguments}
+}
+
+// object is the object of a call's arguments.
+func object(arguments string) json.RawMessage {
+	if !json.Valid([]byte(arguments)) {
+		return json.RawMessage("{}") // it has only begun
+	}
+	return json.RawMessage(arguments)
 }
 
 // customInput is the text that a custom tool's one parameter holds.
@@ -322,8 +334,10 @@ func (st *responseStream) closeItem(status string) {
 		st.event("response.content_part.done", st.on(map[string]any{"content_index": 0, "part": part}))
 		st.tokens, st.told = nil, 0
 	case "function_call":
-		it.Arguments = &text
+		it.Arguments = text
 		st.event("response.function_call_arguments.done", st.on(map[string]any{"name": it.Name, "arguments": text}))
+	case "tool_search_call":
+		it.Arguments = object(text)
 	case "custom_tool_call":
 		input := customInput(text)
 		it.Input = &input

@@ -28,6 +28,7 @@ type storedResponse struct {
 	body    json.RawMessage
 	input   []json.RawMessage
 	history []chat.Message // the answer's last
+	found   []json.RawMessage
 	bytes   int
 }
 
@@ -80,7 +81,7 @@ func (t *responseStore) put(r *storedResponse) {
 		}
 	}
 	r.bytes += len(r.body)
-	for _, i := range r.input {
+	for _, i := range append(r.input[:len(r.input):len(r.input)], r.found...) {
 		r.bytes += len(i)
 	}
 	t.mu.Lock()
@@ -119,7 +120,7 @@ func (s *Server) keep(q responseRequest, j *job, r *response) {
 		return
 	}
 	history := append(q.history[:len(q.history):len(q.history)], j.ends[0].Outcome.Message)
-	s.stored.put(&storedResponse{id: r.ID, body: body, input: q.input, history: history})
+	s.stored.put(&storedResponse{id: r.ID, body: body, input: q.input, history: history, found: q.found})
 }
 
 func (c *call) storedResponse() (*storedResponse, error) {

@@ -20,6 +20,9 @@ func (q *completion) declare(item wire.Obj, raw []byte) bool {
 		return false
 	}
 	if slices.ContainsFunc(q.declared, func(t constrain.Tool) bool { return t.Name == tool.Name() }) {
+		if q.again {
+			return true
+		}
 		item.Fail("name", "%q is declared twice", clip(tool.Name(), 100))
 		return false
 	}
