@@ -27,6 +27,7 @@ var seeds = map[string][]string{
 	"/v1/responses": {
 		`{"input":"Hi","instructions":"be brief","reasoning":{"effort":"low","summary":"auto"},"max_output_tokens":7,"stream":true}`,
 		`{"input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"Hi"}]},{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"ok"}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"}}],"tool_choice":"auto","store":false}`,
+		`{"input":[{"role":"user","content":"Hi"},{"type":"tool_search_call","call_id":"s","execution":"client","arguments":{"query":"q"}},{"type":"tool_search_output","call_id":"s","tools":[{"type":"function","name":"f","parameters":{}}]},{"type":"local_shell_call","call_id":"l","action":{"command":["ls"]}},{"type":"local_shell_call_output","id":"l","output":{"x":1}}],"tools":[{"type":"tool_search","execution":"client","parameters":{}}]}`,
 	},
 	"/v1/messages": {
 		`{"model":"m","max_tokens":8,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"tool_use","id":"t1","name":"f","input":{"a":[1,2]}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"ok","is_error":false}]}],"tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"auto"},"stream":true,"stop_sequences":["q"],"thinking":{"type":"enabled","budget_tokens":3}}`,
