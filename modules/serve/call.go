@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,9 +118,9 @@ func (c *call) param(name string) string {
 	return httprouter.ParamsFromContext(c.r.Context()).ByName(name)
 }
 
-// client is whose turn in the queue the request takes.
-func (c *call) client() string {
-	if id := c.r.Header.Get("X-Session-Id"); id != "" {
+// client is whose turn in the queue the request takes: that of the session which the header or the body names, or the host's.
+func (c *call) client(session string) string {
+	if id := cmp.Or(c.r.Header.Get("X-Session-Id"), session); id != "" {
 		return c.key + "/" + clip(id, 128)
 	}
 	host, _, err := net.SplitHostPort(c.r.RemoteAddr)

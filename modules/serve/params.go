@@ -43,6 +43,7 @@ type completion struct {
 	messages []chat.Message
 	tools    []chat.Tool
 	declared []constrain.Tool // the same, with the schemas of those that are strict
+	session  string           // whose turn it is, as the client says
 	again    bool             // a tool that is declared already may be so again
 	choice   toolChoice
 	oneCall  bool
@@ -74,8 +75,20 @@ func (q *completion) readModel(o wire.Obj) {
 	}
 }
 
+// readSession reads what a client calls its conversation, or its user: of the names that the APIs have for it, the first that
+// is a text. It is a hint, and no type is asked for.
+func (q *completion) readSession(o wire.Obj) {
+	for _, n := range []*wire.Node{o.Get("prompt_cache_key"), o.Get("user"), o.Get("metadata").Get("user_id")} {
+		if n.Kind == wire.String && n.Text != "" {
+			q.session = n.Text
+			return
+		}
+	}
+}
+
 // readSampling reads what all endpoints call alike.
 func (q *completion) readSampling(o wire.Obj) {
+	q.readSession(o)
 	float := func(key string, dst *float32, min, max float64) {
 		f := 0.0
 		if o.Float(key, &f, min, max) {

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/ds4-go/ds4/modules/serve/wire"
@@ -35,6 +37,31 @@ func TestTemperature(t *testing.T) {
 			if got := read(o).choices()[0].Temperature; got != c.want {
 				t.Errorf("{%s%s}: want temperature %g, got %g", name, c.field, c.want, got)
 			}
+		}
+	}
+}
+
+// TestSession reads whose turn a request takes: the header says it before the body, and the body in each API's way.
+func TestSession(t *testing.T) {
+	b := newBench(t, pieces("x"), nil)
+	for _, c := range []struct{ header, body, want string }{
+		{"", `{}`, "me@192.0.2.1"},
+		{"", `{"user":3,"metadata":"x"}`, "me@192.0.2.1"},
+		{"", `{"user":"ann"}`, "me/ann"},
+		{"", `{"user":"ann","prompt_cache_key":"talk"}`, "me/talk"},
+		{"", `{"metadata":{"user_id":"bob"}}`, "me/bob"},
+		{"head", `{"user":"ann"}`, "me/head"},
+	} {
+		o, err := wire.Body([]byte(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/v1/responses", nil)
+		r.Header.Set("X-Session-Id", c.header)
+		q := b.server.newCompletion()
+		q.readSampling(o)
+		if got := (&call{r: r, key: "me"}).client(q.session); got != c.want {
+			t.Errorf("%q %s: want %s, got %s", c.header, c.body, c.want, got)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (j *job) enqueue(prompt sched.Prompt, param string, guide func(int) sched.G
 	if q.n > c.s.c.Scheduler.Sessions() {
 		return wire.BadRequest("n", "n: want at most %d, the server's --sessions, got %d", c.s.c.Scheduler.Sessions(), q.n)
 	}
-	req := &sched.Request{ID: c.id, Client: c.client(), Prompt: prompt, MaxTokens: min(limit, c.s.c.Ctx-j.prompt), Choices: q.n,
+	req := &sched.Request{ID: c.id, Client: c.client(q.session), Prompt: prompt, MaxTokens: min(limit, c.s.c.Ctx-j.prompt), Choices: q.n,
 		Sample: q.choices(), TopLogprobs: q.logprobs, PromptLogprobs: j.promptWanted, Guide: guide}
 	if j.msgs != nil {
 		req.TurnEnd = c.s.c.Tokenizer.Special().EOS
