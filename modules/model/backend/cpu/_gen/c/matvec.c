@@ -2,9 +2,8 @@
 // lane, and the f32 sum of a lane runs over blocks in ascending order, as in the plain loops.
 #include "unpack.h"
 
-#ifndef AHEAD
-#define AHEAD 4096
-#endif
+// How far ahead the next bytes are fetched where memory is read in order, in two streams or in one.
+#define AHEAD 3072
 INLINE void prefetch(const u8 *w) {
 #if defined(__AVX512F__) || defined(__AVX2__)
 	_mm_prefetch((const char *)w, _MM_HINT_T0);
@@ -229,7 +228,7 @@ INLINE void iq2_rows(const struct vecArgs *a) {
 		const struct iq2Digits r = iq2_digits8(a->iq2);
 		LOOP (int i = 0; i < 8; i++) {
 			if (at == a->blocks) at = 0;
-			EACH(k, 2) prefetch(p + AHEAD + 64 * k);
+			EACH(k, 2) prefetch(p + 2 * AHEAD + 64 * k);
 			i_store(t, iq2_pair(p, a->tmp + 1024 + 256 * at, a->xn + 8 * at, r));
 			p += 132;
 			t += 64;
@@ -312,7 +311,7 @@ INLINE vf k_products(vi sum, vi low, vf d, vf dm, vf yd) { return f_sub(f_mul(f_
 			OPAQUE(a); \
 			LOOP (i64 t = 0; t < 1024; t += 64) { \
 				if (at == a->blocks) at = 0; \
-				EACH(k, bytes / 64) prefetch(p + AHEAD + 64 * k); \
+				EACH(k, bytes / 64) prefetch(p + 2 * AHEAD + 64 * k); \
 				__m512i y[4]; \
 				EACH(k, 4) y[k] = i_load(a->tmp + 1024 + 256 * at + 64 * k); \
 				i_store(a->tmp + t, block(p, y, _mm256_loadu_si256((const void *)(a->xs + 16 * at)))); \
@@ -569,17 +568,20 @@ INLINE __m512 q8_products(const u8 *p, const i8 *x, const i32 *xn, const f32 *xd
 INLINE void q8_rows(const struct vecArgs *a) {
 	const u8 *p = a->w;
 	u8 *t = a->tmp;
+	i64 left = 8 * a->stride - AHEAD; // of a half to be fetched, what follows is the next 16 rows'
 	LOOP (int r = 0; r < 8; r++) {
 		LOOP (i64 b = 0; b < a->blocks; b += 16) {
-			const u8 *row = p;
+			const u8 *row = p, *ahead = p + AHEAD + (left > 0 ? 0 : 8 * a->stride);
 			LOOP (int k = 0; k < 2; k++) {
 				OPAQUE(a); // its fields are read where they are used: they would not fit the registers
-				EACH(i, 9) prefetch(row + AHEAD + 64 * i);
+				EACH(i, 9) prefetch(ahead + 64 * i);
 				f_store((f32 *)t, q8_products(row, a->x + 32 * b, a->xn + b, a->xd + b));
 				row += 8 * a->stride;
+				ahead += 8 * a->stride;
 				t += 512;
 			}
 			p += 544;
+			left -= 544;
 		}
 		p += a->stride - 34 * a->blocks;
 		t += 64 - 64 * a->blocks;
