@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/ds4-go/ds4/modules/model/backend"
@@ -64,11 +63,10 @@ func (b *Backend) attendHeads(m *worker, a backend.AttendArgs, i, first int, kv,
 	v.tileF32(&m.til)
 	m.att = attendArgs{q: &m.turned[0], kv: &kv[0], s: &s[0], o: &o[0], n: n, dim: d, scale: &scale}
 	v.attendScores(&m.att)
-	var inv [maxLanes]float32
-	softmaxLanes(s, sinks[first:][:l], inv[:l])
+	inv := b.softmax(m, s, sinks[first:][:l])
 	v.attendValues(&m.att)
 	cs := b.rowRotation(b.ropeKind(a.Layer), i)
-	for h, z := range inv[:l] {
+	for h, z := range inv {
 		head := o[h*d : (h+1)*d]
 		for c := range head {
 			head[c] *= z
@@ -79,30 +77,3 @@ func (b *Backend) attendHeads(m *worker, a backend.AttendArgs, i, first int, kv,
 
 // maxLanes is the most lanes of any variant.
 const maxLanes = 16
-
-// softmaxLanes turns scores (n, lanes) into weights, and inv into the reciprocals of their sums; the sink takes part in both.
-func softmaxLanes(s, sinks, inv []float32) {
-	l := len(sinks)
-	var top [maxLanes]float32
-	copy(top[:l], sinks)
-	for j := 0; j < len(s); j += l {
-		for h, v := range s[j : j+l] {
-			if v > top[h] {
-				top[h] = v
-			}
-		}
-	}
-	for h, v := range sinks {
-		inv[h] = exp(v - top[h])
-	}
-	for j := 0; j < len(s); j += l {
-		for h, v := range s[j : j+l] {
-			w := float32(math.Exp(float64(v - top[h])))
-			s[j+h] = w
-			inv[h] += w
-		}
-	}
-	for h, z := range inv {
-		inv[h] = 1 / z
-	}
-}

@@ -67,10 +67,7 @@ func (b *Backend) gatedRows(m *worker, p *product, gate, up *weight, x *acts, r 
 	g := b.expertRows(m, p, gate, r.expert*f+row, rows, x, r, b.from, &m.acc)
 	u := b.expertRows(m, p, up, r.expert*f+row, rows, x, r, b.from, &m.up)
 	for j := range r.n {
-		w, out := weights[b.order[r.at+j]], h[(r.at+j)*f+row:][:rows]
-		for i := range out {
-			out[i] = swiglu(g[j*rows+i], u[j*rows+i], b.sh.Clamp) * w
-		}
+		b.gated(m, h[(r.at+j)*f+row:][:rows], g[j*rows:], u[j*rows:], weights[b.order[r.at+j]])
 	}
 }
 

@@ -96,3 +96,14 @@ type hcArgs struct {
 	width int
 	n     int
 }
+
+// expArgs: exponentials of n values, a multiple of the lanes, or of n vectors of lanes. done counts those that are done: a kernel that
+// returns early leaves the next vector to the plain functions.
+type expArgs struct {
+	x    *float32
+	u    *float32
+	out  *float32
+	with *float32 // clamp and weight, or the greatest of each lane
+	n    int
+	done int
+}

@@ -80,6 +80,12 @@ func avx2_quantQ8_0(a *actArgs)
 //go:noescape
 func avx2_quantQ8_K(a *actArgs)
 
+//go:noescape
+func avx2_expGated(a *expArgs)
+
+//go:noescape
+func avx2_expSoftmax(a *expArgs)
+
 // avx2Kernels are the kernels of one variant.
 var avx2Kernels = kernels{
 	vecF16:       avx2_vecF16,
@@ -108,4 +114,6 @@ var avx2Kernels = kernels{
 	hcPre:        avx2_hcPre,
 	quantQ8_0:    avx2_quantQ8_0,
 	quantQ8_K:    avx2_quantQ8_K,
+	expGated:     avx2_expGated,
+	expSoftmax:   avx2_expSoftmax,
 }

@@ -80,6 +80,12 @@ func avx512_quantQ8_0(a *actArgs)
 //go:noescape
 func avx512_quantQ8_K(a *actArgs)
 
+//go:noescape
+func avx512_expGated(a *expArgs)
+
+//go:noescape
+func avx512_expSoftmax(a *expArgs)
+
 // avx512Kernels are the kernels of one variant.
 var avx512Kernels = kernels{
 	vecF16:       avx512_vecF16,
@@ -108,4 +114,6 @@ var avx512Kernels = kernels{
 	hcPre:        avx512_hcPre,
 	quantQ8_0:    avx512_quantQ8_0,
 	quantQ8_K:    avx512_quantQ8_K,
+	expGated:     avx512_expGated,
+	expSoftmax:   avx512_expSoftmax,
 }

@@ -80,6 +80,12 @@ func neon_quantQ8_0(a *actArgs)
 //go:noescape
 func neon_quantQ8_K(a *actArgs)
 
+//go:noescape
+func neon_expGated(a *expArgs)
+
+//go:noescape
+func neon_expSoftmax(a *expArgs)
+
 // neonKernels are the kernels of one variant.
 var neonKernels = kernels{
 	vecF16:       neon_vecF16,
@@ -108,4 +114,6 @@ var neonKernels = kernels{
 	hcPre:        neon_hcPre,
 	quantQ8_0:    neon_quantQ8_0,
 	quantQ8_K:    neon_quantQ8_K,
+	expGated:     neon_expGated,
+	expSoftmax:   neon_expSoftmax,
 }

@@ -15,9 +15,9 @@ func (b *Backend) SharedExpert(a backend.SharedExpertArgs) {
 	b.matmul(g, f, b.weight(a.Gate), 0, f, x)
 	b.matmul(u, f, b.weight(a.Up), 0, f, x)
 	b.pool.span(n*f, 256, func(lo, hi int) {
-		for j := lo; j < hi; j++ {
-			g[j] = swiglu(g[j], u[j], b.sh.Clamp)
-		}
+		m := b.worker()
+		defer b.release(m)
+		b.gated(m, g[lo:hi], g[lo:hi], u[lo:hi], 1)
 	})
 	s, y := grow(&b.tmp[2], n*d), b.all(a.Y, n)
 	b.matmul(s, d, b.weight(a.Down), 0, d, b.h.set(g, n, f))

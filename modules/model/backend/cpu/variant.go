@@ -18,6 +18,7 @@ type kernels struct {
 	attendScores, attendValues                                             func(*attendArgs)
 	kvRows                                                                 func(*kvArgs)
 	hcPre, hcPost                                                          func(*hcArgs)
+	expGated, expSoftmax                                                   func(*expArgs)
 }
 
 // variant is a set of kernels with its sizes. The zero lanes of "generic" mean the plain loops.
@@ -115,6 +116,10 @@ type worker struct {
 	kv     kvArgs
 	att    attendArgs
 	hc     hcArgs
+	exp    expArgs
+	with   [2]float32
+	top    [maxLanes]float32
+	inv    [maxLanes]float32
 	tmp    []byte
 	tile   []byte
 	acc    []float32

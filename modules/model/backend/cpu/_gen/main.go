@@ -33,11 +33,11 @@ var targets = []target{
 	{"neon", "arm64", []string{"--target=aarch64-linux-gnu", "-march=armv8.2-a+dotprod+fp16", "-mcmodel=tiny", "-ffixed-x18", "-ffixed-x28"}},
 }
 
-var sources = []string{"matvec.c", "unpack.c", "gemm.c", "attend.c", "acts.c"}
+var sources = []string{"matvec.c", "unpack.c", "gemm.c", "attend.c", "acts.c", "exp.c"}
 
 // arguments names the argument block of a kernel by the start of its name.
 var arguments = []struct{ prefix, block string }{
-	{"vec", "vecArgs"}, {"tile", "tileArgs"}, {"gemm", "gemmArgs"}, {"quant", "actArgs"}, {"kv", "kvArgs"}, {"attend", "attendArgs"}, {"hc", "hcArgs"},
+	{"vec", "vecArgs"}, {"tile", "tileArgs"}, {"gemm", "gemmArgs"}, {"quant", "actArgs"}, {"kv", "kvArgs"}, {"attend", "attendArgs"}, {"hc", "hcArgs"}, {"exp", "expArgs"},
 }
 
 const script = `SECTIONS { . = 0; .all : { *(.text*) . = ALIGN(64); *(.rodata*) } /DISCARD/ : { *(.comment) *(.note*) *(.eh_frame*) *(.llvm*) *(.ARM*) } }`

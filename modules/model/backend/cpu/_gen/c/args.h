@@ -106,3 +106,14 @@ struct hcArgs {
 	i64 width;
 	i64 n;
 };
+
+// expArgs: exponentials of n values, a multiple of the lanes, or of n vectors of lanes. done counts those that are done: a kernel that
+// returns early leaves the next vector to the plain functions.
+struct expArgs {
+	f32 *x;
+	const f32 *u;
+	f32 *out;
+	const f32 *with; // clamp and weight, or the greatest of each lane
+	i64 n;
+	i64 done;
+};
