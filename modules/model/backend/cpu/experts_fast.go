@@ -28,7 +28,7 @@ func (b *Backend) fastExperts(a backend.ExpertsArgs, ids []int32, weights []floa
 	}
 	b.pack(pg, x, from, batchRuns(runs, pg.few))
 	h := grow(&b.tmp[0], n*k*f)
-	b.eachPiece(pg, runs, f, func(m *worker, r expertRun, row, rows int) {
+	b.eachPiece(pg, gate, runs, f, func(m *worker, r expertRun, row, rows int) {
 		b.gatedRows(m, pg, gate, up, x, r, row, rows, h, weights)
 	})
 	if a.H.ID != 0 {
@@ -42,7 +42,7 @@ func (b *Backend) fastExperts(a backend.ExpertsArgs, ids []int32, weights []floa
 	b.need(mid, down.typ)
 	b.pack(pd, mid, nil, batchRuns(runs, pd.few))
 	o, y := grow(&b.tmp[1], n*k*d), b.all(a.Y, n)
-	b.eachPiece(pd, runs, d, func(m *worker, r expertRun, row, rows int) {
+	b.eachPiece(pd, down, runs, d, func(m *worker, r expertRun, row, rows int) {
 		acc := b.expertRows(m, pd, down, r.expert*d+row, rows, mid, r, nil, &m.acc)
 		for j := range r.n {
 			copy(o[int(order[r.at+j])*d+row:][:rows], acc[j*rows:])
@@ -123,9 +123,9 @@ func (b *Backend) groupChoices(ids []int32) ([]int32, []expertRun) {
 }
 
 // eachPiece calls f for every piece of every run's expert: a tile of weight rows, or some vectors where the run is short.
-func (b *Backend) eachPiece(p *product, runs []expertRun, rows int, f func(m *worker, r expertRun, row, rows int)) {
+func (b *Backend) eachPiece(p *product, w *weight, runs []expertRun, rows int, f func(m *worker, r expertRun, row, rows int)) {
 	tile := b.variant.tile
-	long := 2 * tile
+	long := max(tile, pieceBytes/w.rowBytes/tile*tile)
 	for rows%long != 0 {
 		long -= tile
 	}

@@ -6,8 +6,9 @@ import (
 	"github.com/ds4-go/ds4/modules/gguf"
 )
 
-// vectorPiece is the greatest number of vectors of weight rows that a thread takes at a time.
-const vectorPiece = 4
+// pieceBytes is about how much of a weight a thread takes at a time for few activation rows: much enough to be read in one go, and little
+// enough that the threads end together.
+const pieceBytes = 96 << 10
 
 // tileBytes bounds the part of a tile that is unpacked at a time: it stays in the first cache while the activations pass.
 const tileBytes = 28 << 10
@@ -16,7 +17,7 @@ const tileBytes = 28 << 10
 func (b *Backend) vectors(p *product, out []float32, stride int, w *weight, row0, rows int, x *acts) {
 	l := b.variant.lanes
 	groups := (rows + l - 1) / l
-	piece := max(1, min(vectorPiece, groups/(2*b.pool.n))) // few rows are shared all the same: those of hc_pre are 24
+	piece := max(1, min(pieceBytes/(l*w.rowBytes), groups/(2*b.pool.n))) // few rows are shared all the same: those of hc_pre are 24
 	b.pool.span(groups, piece, func(lo, hi int) {
 		m := b.worker()
 		defer b.release(m)

@@ -84,12 +84,15 @@ func top(dst []byte, raw []float32, mask []uint32, bias []backend.Bias, invTemp 
 		heap = offer(heap, candidate{int32(id), adj[id]})
 	}
 	sumRaw := sum(len(raw), func(id int) float64 { return math.Exp(float64(raw[id]) - float64(maxRaw)) })
-	sumAdj := sum(len(raw), func(id int) float64 {
-		if !allowed(id) {
-			return 0
-		}
-		return math.Exp((float64(adj[id]) - float64(maxAdj)) * invTemp)
-	})
+	sumAdj := sumRaw
+	if mask != nil || len(bias) > 0 || invTemp != 1 { // or its terms are the same
+		sumAdj = sum(len(raw), func(id int) float64 {
+			if !allowed(id) {
+				return 0
+			}
+			return math.Exp((float64(adj[id]) - float64(maxAdj)) * invTemp)
+		})
+	}
 	le := binary.LittleEndian
 	le.PutUint64(dst[backend.TopLogSumRaw:], math.Float64bits(float64(maxRaw)+math.Log(sumRaw)))
 	le.PutUint64(dst[backend.TopSumAdj:], math.Float64bits(sumAdj))
