@@ -94,7 +94,7 @@ func (v *variant) products() {
 		gguf.TypeMXFP4:   {v.vecMXFP4, v.tileMXFP4, v.gemm32, 32, 17, tile32Bytes, few(2)},
 		gguf.TypeQ2_K:    {v.vecQ2_K, v.tileQ2_K, v.gemmQ2_K, 256, 84, tile256Bytes, few(3)},
 		gguf.TypeQ4_K:    {v.vecQ4_K, v.tileQ4_K, v.gemmQ4_K, 256, 144, tile256Bytes, few(3)},
-		gguf.TypeIQ2_XXS: {v.vecIQ2_XXS, v.tileIQ2_XXS, v.gemmIQ2_XXS, 256, 66, tile256Bytes, few(1)},
+		gguf.TypeIQ2_XXS: {v.vecIQ2_XXS, v.tileIQ2_XXS, v.gemmIQ2_XXS, 256, 66, tile256Bytes, few(2)},
 	}
 }
 
