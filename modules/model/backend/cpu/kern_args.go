@@ -47,14 +47,18 @@ type tileArgs struct {
 //	blocks of 32    activations i8 (n, 32), scales f32 (n), -128 times the sum of each i32 (n)
 //	blocks of 256   activations i8 (n, 256), -128 times the sum of each 32 i32 (8, n), sums of 16 i16 (8, n, 2), scales f32 (n)
 type gemmArgs struct {
-	tile   *byte
-	x      *byte
-	xf     *float32 // (n, cols) plain activations
-	out    *float32 // (n, tile rows)
-	n      int
-	cols   int
-	blocks int // of the tile; for F16 and F32 elements
-	first  int // 1: out is written, 0: added to
+	tile       *byte
+	x          *byte
+	xf         *float32 // (n, cols) plain activations
+	out        *float32 // (n, tile rows)
+	n          int
+	cols       int
+	blocks     int   // of the tile; for F16 and F32 elements
+	first      int   // 1: out is written, 0: added to
+	next       *byte // what is unpacked next, fetched meanwhile (blocks of 32)
+	nextRows   int   // so many rows of it with every block
+	nextBytes  int   // so many bytes of a row
+	nextStride int   // bytes from one row to the next
 }
 
 // actArgs: one activation row to integers.

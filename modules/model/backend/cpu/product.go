@@ -133,13 +133,33 @@ func (b *Backend) multiply(m *worker, p *product, w *weight, row0, row, rows int
 			m.til.tile = &m.tile[4*g]
 			p.tile(&m.til)
 		}
-		m.batches(p, x, at, n, from, count, out, t)
+		m.batches(p, x, at, n, from, count, out, t, b.upcoming(p, w, row0, row, rows, from+piece, piece))
 	}
 	return out
 }
 
+// upcoming is the part of a weight that is unpacked next: rows of so many bytes, stride apart.
+type upcoming struct {
+	at                  *byte
+	rows, bytes, stride int
+}
+
+// upcoming is what comes after blocks up to from of the tile at row: its next piece, or the first one of the next tile, which most often
+// the same thread unpacks. Types of larger blocks fetch it themselves when they unpack.
+func (b *Backend) upcoming(p *product, w *weight, row0, row, rows, from, piece int) upcoming {
+	blocks := w.cols / p.block
+	if from >= blocks {
+		from, row = 0, row+b.variant.tile
+	}
+	count := min(b.variant.tile, rows-row)
+	if p.block != gguf.QK8_0 || count <= 0 {
+		return upcoming{}
+	}
+	return upcoming{&w.data[(row0+row)*w.rowBytes+from*p.blockBytes], count, min(piece, blocks-from) * p.blockBytes, w.rowBytes}
+}
+
 // batches runs all activation rows over the unpacked part of a tile: blocks from … from+count−1.
-func (m *worker) batches(p *product, x *acts, at, n, from, count int, out []float32, t int) {
+func (m *worker) batches(p *product, x *acts, at, n, from, count int, out []float32, t int, next upcoming) {
 	g := &m.gem
 	g.tile, g.blocks, g.first = &m.tile[0], count, 0
 	if from == 0 {
@@ -155,12 +175,23 @@ func (m *worker) batches(p *product, x *acts, at, n, from, count int, out []floa
 		packed, record = x.packed256, batch256Bytes
 	}
 	blocks := x.cols / p.block
+	steps := count * (n/4 + n%4/2 + n%2) // of all batches: each step fetches its share
+	g.next, g.nextBytes, g.nextStride = next.at, next.bytes, next.stride
 	for i := 0; i < n; {
 		g.n = batchRows(n - i)
+		g.nextRows = 0
+		if next.rows > 0 {
+			g.nextRows = (next.rows + steps - 1) / steps
+			next.rows -= count * g.nextRows
+		}
 		g.x, g.out = &packed[((at+i)*blocks+from*g.n)*record], &out[i*t]
 		p.gemm(g)
 		i += g.n
+		if next.rows > 0 {
+			g.next = (*byte)(unsafe.Add(unsafe.Pointer(g.next), count*g.nextRows*next.stride))
+		}
 	}
+	g.next = nil
 }
 
 // batchRows is the size of the next batch of rows that are left: 4, 2 or 1.

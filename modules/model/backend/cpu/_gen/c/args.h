@@ -65,6 +65,10 @@ struct gemmArgs {
 	i64 cols;
 	i64 blocks;     // of the tile; for F16 and F32 elements
 	i64 first;      // 1: out is written, 0: added to
+	const u8 *next;    // what is unpacked next, fetched meanwhile (blocks of 32)
+	i64 nextRows;    // so many rows of it with every block
+	i64 nextBytes;   // so many bytes of a row
+	i64 nextStride;  // bytes from one row to the next
 };
 
 // actArgs: one activation row to integers.

@@ -6,7 +6,12 @@ INLINE void rows32(const struct gemmArgs *a, const int T) {
 	const u8 *w = a->tile, *x = a->x;
 	vf acc[4][GROUPS];
 	EACH(t, T) EACH(g, GROUPS) acc[t][g] = a->first ? f_zero() : f_load(a->out + (t * GROUPS + g) * LANES);
+	const u8 *ahead = a->next;
 	LOOP (i64 b = a->blocks; b > 0; b--) {
+		LOOP (i64 r = a->nextRows; r > 0; r--) {
+			LOOP (i64 i = 0; i < a->nextBytes; i += 64) prefetch(ahead + i);
+			ahead += a->nextStride;
+		}
 		vi sum[4][GROUPS];
 		EACH(t, T) EACH(g, GROUPS) sum[t][g] = BIAS ? i_set(load32(x + X32_SUM(T) + 4 * t)) : i_zero();
 		EACH(k, 8) {

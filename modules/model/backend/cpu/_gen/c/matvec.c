@@ -4,13 +4,6 @@
 
 // How far ahead the next bytes are fetched where memory is read in order, in two streams or in one.
 #define AHEAD 3072
-INLINE void prefetch(const u8 *w) {
-#if defined(__AVX512F__) || defined(__AVX2__)
-	_mm_prefetch((const char *)w, _MM_HINT_T0);
-#else
-	__builtin_prefetch(w, 0, 3);
-#endif
-}
 // What the next rows need is fetched while these are multiplied: rows lie one after another, so memory is read in order.
 INLINE void fetch(const u8 *w, i64 bytes) {
 #if defined(__AVX512F__) || defined(__AVX2__)

@@ -106,7 +106,6 @@ INLINE void q8_eight(const struct tileArgs *a, i64 b) {
 	const u8 *p = a->w + 34 * b;
 	u8 *t = a->tmp, *d = t + 4096;
 	LOOP (int r = 0; r < 16; r++) {
-		next_piece(p + 16 * 34, 8 * 34);
 		__m512i z[5];
 		EACH(i, 4) z[i] = i_load(p + 64 * i);
 		z[4] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(p + 256)));

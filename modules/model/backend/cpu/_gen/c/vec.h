@@ -141,6 +141,14 @@ INLINE void i_store8(i8 *p, vi a) {
 }
 #endif
 
+INLINE void prefetch(const u8 *w) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+	_mm_prefetch((const char *)w, _MM_HINT_T0);
+#else
+	__builtin_prefetch(w, 0, 3);
+#endif
+}
+
 #define TILE (LANES * GROUPS)
 
 #define EACH(i, n) _Pragma("unroll") for (int i = 0; i < n; i++)
