@@ -412,6 +412,7 @@ func FuzzParser(f *testing.F) {
 		"r\n\n[calls]\n[invoke f]\n\n[/invoke]\n[/calls]", "a < b <tool_calls> </thi", "[calls][calls][invoke f]{}[/calls]x",
 		"r[calls]</think>[calls][invoke f][p input j]{\"a\":1}\n[p n]\xe6[/p]", "<think>x\n\n[calls]x[invoke f][p a s]<b>\n[/invoke]",
 		"r</think>\n\n[calls]\n[invoke f]\n[p a s]é\u2028\x7f[/p]\n[/invoke]\n[invoke f]\n[/invoke]\n[/calls]",
+		"r</think>\n\n[calls]\n[invoke f]\n[p a s]\xc3x\xa9\\ufffd\\u2028\\[/p]\n[/invoke]\n[/calls]",
 	} {
 		f.Add(tags(s), uint16(7), uint16(20), uint8(3))
 	}

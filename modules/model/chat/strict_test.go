@@ -88,11 +88,18 @@ func strictCall(s string) (c ToolCall, rest string, err error) {
 	}
 }
 
+// quote writes a JSON string that escapes what must be; bytes that are not UTF-8 become U+FFFD, one each.
 func quote(s string) string {
 	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // to a Builder, which does not fail
-	s = strings.TrimSuffix(b.String(), "\n")
-	return strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029").Replace(s)
+	b.WriteByte('"')
+	for _, r := range s {
+		if r >= ' ' && r != '"' && r != '\\' {
+			b.WriteRune(r)
+			continue
+		}
+		escaped, _ := json.Marshal(string(r)) // a string, which does not fail
+		b.Write(escaped[1 : len(escaped)-1])
+	}
+	b.WriteByte('"')
+	return b.String()
 }
