@@ -95,10 +95,13 @@ func TestNoFile(t *testing.T) {
 	if err := os.WriteFile(precious, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	paths := []string{dir, filepath.Join(dir, "none", "lock")}
 	if err := os.Symlink(precious, link); err != nil {
-		t.Skip(err)
+		t.Logf("a link is not tried: %v", err) // Windows, without the right to make one
+	} else {
+		paths = append(paths, link)
 	}
-	for _, path := range []string{link, dir, filepath.Join(dir, "none", "lock")} {
+	for _, path := range paths {
 		if l, err := Take(path); err == nil {
 			t.Errorf("%s: want an error, got a lock (%v)", path, l.Close())
 		}

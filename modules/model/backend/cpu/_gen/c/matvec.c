@@ -203,7 +203,7 @@ INLINE void iq2_activations(const i8 *x, u8 *y) {
 }
 
 // The integer sums of two blocks' groups of 32, a dword each, times their scales.
-INLINE __m512i iq2_pair(const u8 *p, const u8 *y, const i32 *xn, struct iq2Digits r) {
+INLINE __m512i iq2_pair(const u8 *p, const u8 *y, const i32 *xn, struct iq2Halves r) {
 	struct iq2Codes c = iq2_codes(p, r);
 	__m512i acc[2] = { i_load(xn), i_zero() };
 	EACH(k, 8) acc[k & 1] = i_dot4(acc[k & 1], iq2_values(c, k), i_load(y + 64 * k));
@@ -218,7 +218,7 @@ INLINE void iq2_rows(const struct vecArgs *a) {
 	LOOP (i64 n = a->blocks; n > 0; n--) {
 		OPAQUE(a); // its fields are read where they are used: they would not fit the registers
 		u8 *t = a->tmp;
-		const struct iq2Digits r = iq2_digits8(a->iq2);
+		const struct iq2Halves r = iq2_load_halves(a->iq2);
 		LOOP (int i = 0; i < 8; i++) {
 			if (at == a->blocks) at = 0;
 			EACH(k, 2) prefetch(p + 2 * AHEAD + 64 * k);

@@ -132,9 +132,9 @@ INLINE __m512i iq2_scales(__m512i z) { // of each group, a qword
 }
 
 // Two blocks at once: byte i of a vector belongs to grid index i, so that its dwords are groups.
-struct iq2Digits { __m512i t[8]; };
-INLINE struct iq2Digits iq2_digits8(const struct iq2Tables *tab) {
-	struct iq2Digits r;
+struct iq2Halves { __m512i t[8]; }; // the digits of every grid entry: the low four in four registers, the high four in four
+INLINE struct iq2Halves iq2_load_halves(const struct iq2Tables *tab) {
+	struct iq2Halves r;
 	EACH(i, 8) r.t[i] = i_load(tab->digits + 64 * i);
 	return r;
 }
@@ -143,7 +143,7 @@ struct iq2Codes {
 	__m512i signs[2];  // of the same, where iq2_values wants them
 	__m512i scales;    // of each group
 };
-INLINE struct iq2Codes iq2_codes(const u8 *p, struct iq2Digits r) {
+INLINE struct iq2Codes iq2_codes(const u8 *p, struct iq2Halves r) {
 	const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
 	const __m512i odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
 	__m512i z0 = i_load(p + 2), z1 = i_load(p + 68);
